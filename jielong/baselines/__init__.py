@@ -1,0 +1,1 @@
+"""What came before neural language models, measured on the same corpus."""

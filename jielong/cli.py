@@ -1,0 +1,163 @@
+"""The command line: parses, calls, prints. What a command does is in the rooms below.
+
+Exit codes: 0 done, 1 the input was at fault (one line on stderr), 2 wrong usage, 3 an internal
+invariant broke, 130 stopped by Ctrl-C. Heavy imports wait until a command needs them, so that
+`--help` is instant.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jielong import __version__
+from jielong.core.errors import JielongError
+from jielong.stages import STAGES
+
+SUMMARIES = {
+    "prepare": "fetch, clean and split the text of a recipe",
+    "tokenize": "learn a vocabulary and pack the text into token shards",
+    "pretrain": "train a language model from nothing",
+    "sft": "teach a base model to answer, from demonstrations",
+    "reward": "train a reward model from ranked answers",
+    "ppo": "improve a model by PPO, or PPO-ptx with a pretraining mix",
+    "evaluate": "measure a chain of models on what none of them was trained on",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    parsed = make_parser().parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except JielongError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what was saved is whole: add --resume to go on\n")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="jielong", description="The whole of ChatGPT, from raw text to your own assistant."
+    )
+    parser.add_argument("--version", action="version", version=f"jielong {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, summary: str, run: Callable[[argparse.Namespace], None]):  # noqa: ANN202
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(run=run)
+        return command
+
+    quickstart = add("quickstart", "the whole chain on real text, then a chat", _quickstart)
+    quickstart.add_argument("--dir", type=Path, default=Path("runs/quickstart"), metavar="DIR")
+    quickstart.add_argument("--minutes", type=float, metavar="N", help="scale the training to N")
+    quickstart.add_argument("--seed", type=int, default=0)
+    quickstart.add_argument("--recipes", default="small", help="small (default) or tiny")
+    quickstart.add_argument("--no-chat", action="store_true", help="end after the report")
+    quickstart.add_argument("--resume", action="store_true", help="go on where it stopped")
+    for name, summary in SUMMARIES.items():
+        stage = add(name, summary, _stage)
+        stage.set_defaults(stage=name)
+        stage.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+        stage.add_argument("overrides", nargs="*", metavar="key=value")
+        stage.add_argument("--resume", action="store_true", help="go on with an unfinished run")
+    chat = add("chat", "talk to a model in the terminal", _chat)
+    _add_decoding(chat, max_tokens=128)
+    generate = add("generate", "continue a text; prints the continuation alone", _generate)
+    _add_decoding(generate, max_tokens=64, prompt=True)
+    serve = add("serve", "OpenAI-compatible API and a chat page", _serve)
+    serve.add_argument("model", type=Path, metavar="MODEL")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8000)
+    report = add("report", "(re)write the report page of a run", _report)
+    report.add_argument("run_dir", type=Path, metavar="RUN")
+    return parser
+
+
+def _add_decoding(
+    command: argparse.ArgumentParser, *, max_tokens: int, prompt: bool = False
+) -> None:
+    command.add_argument("model", type=Path, metavar="MODEL", help="a run or model directory")
+    if prompt:
+        command.add_argument("prompt", metavar="PROMPT")
+    command.add_argument("--strategy", choices=("greedy", "sample", "beam"), default="sample")
+    command.add_argument("--max-tokens", type=int, default=max_tokens, metavar="N")
+    command.add_argument("--temperature", type=float, default=0.7)
+    command.add_argument("--top-p", type=float, default=1.0)
+    command.add_argument("--top-k", type=int)
+    command.add_argument("--beams", type=int, default=4)
+    command.add_argument("--seed", type=int, default=0)
+
+
+def _stage(arguments: argparse.Namespace) -> None:
+    from jielong.core import config as configs
+
+    module_name, class_name = STAGES[arguments.stage].split(":")
+    module = importlib.import_module(module_name)
+    config = configs.load(getattr(module, class_name), arguments.recipe, arguments.overrides)
+    path = module.run(config, resume=arguments.resume)
+    sys.stdout.write(f"{path}\n")
+
+
+def _quickstart(arguments: argparse.Namespace) -> None:
+    from jielong.stages import quickstart
+
+    quickstart.run(
+        arguments.dir,
+        recipes=arguments.recipes,
+        minutes=arguments.minutes,
+        seed=arguments.seed,
+        resume=arguments.resume,
+    )
+    if not arguments.no_chat:
+        from jielong.generation.loading import load_assistant
+        from jielong.generation.sampling import Sampling
+        from jielong.generation.terminal_chat import chat
+
+        chat(load_assistant(arguments.dir), Sampling(temperature=0.7))
+
+
+def _decoding(arguments: argparse.Namespace):  # noqa: ANN202 - Sampling, imported late
+    from jielong.generation.sampling import Sampling
+
+    names = ("strategy", "max_tokens", "temperature", "top_p", "top_k", "beams", "seed")
+    return Sampling(**{name: getattr(arguments, name) for name in names})
+
+
+def _chat(arguments: argparse.Namespace) -> None:
+    from jielong.generation.loading import load_assistant
+    from jielong.generation.terminal_chat import chat
+
+    chat(load_assistant(arguments.model), _decoding(arguments))
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    from jielong.generation.engine import stream
+    from jielong.generation.loading import load_assistant
+
+    sampling = _decoding(arguments)
+    assistant = load_assistant(arguments.model)
+    prompt = [assistant.tokenizer.special.bos, *assistant.tokenizer.encode(arguments.prompt)]
+    for text, _ in stream(assistant, prompt, sampling):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from jielong.server.app import serve
+
+    serve(arguments.model, host=arguments.host, port=arguments.port)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from jielong.evaluation.report import write_report
+
+    sys.stdout.write(f"{write_report(arguments.run_dir)}\n")

@@ -1,0 +1,32 @@
+"""Which device and number of threads to use, decided in one place."""
+
+import platform
+
+import torch
+
+
+def default_device() -> torch.device:
+    """CUDA when there is one, else the CPU (the reference platform)."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def describe_machine() -> dict[str, str | int]:
+    """What a figure depends on: processor, cores, threads, library versions."""
+    return {
+        "processor": _processor_name(),
+        "cores": torch.get_num_threads(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "device": str(default_device()),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - not a path of ours
+            names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

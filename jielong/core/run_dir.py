@@ -1,0 +1,197 @@
+"""A run directory: all that is needed to read, repeat, resume and judge one run.
+
+`config.toml` (every setting), `manifest.json` (what made it, from what, and whether it finished),
+`metrics.jsonl` (one line a step), and whatever the stage adds beside them.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jielong import __version__
+from jielong.core import config as configs
+from jielong.core.errors import RunDirectoryError
+from jielong.core.files import append_line, sha256_file, write_atomic
+
+MANIFEST = "manifest.json"
+
+
+@dataclass
+class RunDir:
+    """One run's directory. Made by `create`, or opened to be read by `open_run`."""
+
+    path: Path
+    manifest: dict[str, Any] = field(default_factory=dict)
+    started_s: float = field(default_factory=time.monotonic)
+    earlier_s: float = 0.0
+
+    @classmethod
+    def create(
+        cls,
+        path: Path | str,
+        *,
+        stage: str,
+        config: Any,  # noqa: ANN401 - any config dataclass
+        inputs: Mapping[str, Path] | None = None,
+        resume: bool = False,
+    ) -> "RunDir":
+        """Start a run in a new directory, or take up an unfinished one again.
+
+        Raises `RunDirectoryError` when the directory holds a run and `resume` is not asked for,
+        when the run to resume is finished, or when it was started with another configuration.
+        """
+        path = Path(path)
+        text = configs.dumps(config)
+        inputs = dict(inputs or {})
+        if (path / MANIFEST).exists():
+            return cls._reopen(path, stage, text, inputs, resume)
+        manifest = {
+            "stage": stage,
+            "finished": False,
+            "command": sys.argv[1:],
+            "jielong": __version__,
+            **_commit(),
+            "versions": {name: metadata.version(name) for name in ("torch", "tokenizers", "numpy")},
+            "inputs": {name: _fingerprint(source) for name, source in inputs.items()},
+        }
+        write_atomic(path / "config.toml", text)
+        run = cls(path, manifest)
+        run._write()
+        return run
+
+    @classmethod
+    def _reopen(
+        cls, path: Path, stage: str, text: str, inputs: dict[str, Path], resume: bool
+    ) -> "RunDir":
+        run = open_run(path)
+        if not resume:
+            raise RunDirectoryError(
+                f"{path}: already holds a {run.manifest.get('stage')} run: add --resume to go on "
+                "with it, or give another run_dir"
+            )
+        if run.finished:
+            raise RunDirectoryError(f"{path}: this run is finished: there is nothing to resume")
+        if run.manifest.get("stage") != stage or (path / "config.toml").read_text() != text:
+            raise RunDirectoryError(
+                f"{path}: was started with another configuration (see its config.toml): resume "
+                "with that one, or give another run_dir"
+            )
+        for name, source in inputs.items():
+            if run.manifest["inputs"].get(name) != _fingerprint(source):
+                raise RunDirectoryError(
+                    f"{path}: its input {name} ({source}) has changed since the run started: "
+                    "restore it, or start anew in another run_dir"
+                )
+        return run
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return bool(self.manifest.get("finished"))
+
+    @property
+    def metrics_path(self) -> Path:
+        """Where `log` writes."""
+        return self.path / "metrics.jsonl"
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        """Append one line to `metrics.jsonl`; units are in the keys."""
+        append_line(self.metrics_path, json.dumps(metrics, ensure_ascii=False))
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop the lines of steps after `step`, which a resumed run will write again."""
+        if self.metrics_path.exists():
+            kept = [m for m in read_metrics(self.path) if m.get("step", 0) <= step]
+            text = "".join(json.dumps(m, ensure_ascii=False) + "\n" for m in kept)
+            write_atomic(self.metrics_path, text)
+            self.earlier_s = sum(m.get("step_s", 0.0) for m in kept)
+
+    def finish(self, derived: Mapping[str, Any] | None = None) -> None:
+        """Mark the run as whole; record what it derived, its wall time and its peak memory.
+
+        `seconds` of a run that was interrupted are those since it was last resumed, and before
+        that those of its logged steps.
+        """
+        self.manifest.update(derived or {})
+        self.manifest["finished"] = True
+        self.manifest["seconds"] = self.earlier_s + time.monotonic() - self.started_s
+        self.manifest["peak_rss_bytes"] = peak_rss_bytes()
+        self.manifest["finished_at_s"] = int(time.time())
+        self._write()
+
+    def _write(self) -> None:
+        write_atomic(
+            self.path / MANIFEST, json.dumps(self.manifest, ensure_ascii=False, indent=2) + "\n"
+        )
+
+
+def open_run(path: Path) -> RunDir:
+    """Open a run directory to read it; raises `RunDirectoryError` when it is none."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunDirectoryError(f"{path}: not a run directory (no {MANIFEST}): give one") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{path / MANIFEST}: damaged ({error}): run it anew") from None
+    if not isinstance(manifest, dict):
+        raise RunDirectoryError(f"{path / MANIFEST}: damaged (holds no table): run it anew")
+    return RunDir(path, manifest)
+
+
+def open_finished(path: Path | str, stage: str) -> RunDir:
+    """Open the finished run of one stage that another stage names as its parent."""
+    run = open_run(Path(path))
+    if run.manifest.get("stage") != stage:
+        raise RunDirectoryError(
+            f"{path}: is a {run.manifest.get('stage')} run: give a {stage} run here"
+        )
+    if not run.finished:
+        raise RunDirectoryError(f"{path}: has not finished: resume it first with --resume")
+    return run
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a run's `metrics.jsonl` (a line cut by a kill is left out)."""
+    file = path / "metrics.jsonl"
+    if not file.exists():
+        return []
+    lines = []
+    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def _fingerprint(path: Path) -> str:
+    """What identifies an input: a file's hash, or the hash of a run directory's manifest."""
+    file = path / MANIFEST if path.is_dir() else path
+    if not file.exists():
+        raise RunDirectoryError(f"{path}: no such file or run: make it first, or correct the path")
+    return sha256_file(file)
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of the checkout that this package runs from, if it is one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    head = _git(root, "rev-parse", "HEAD")
+    return {"commit": head, "dirty": bool(_git(root, "status", "--porcelain"))}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

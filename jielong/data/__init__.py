@@ -1,0 +1,1 @@
+"""Sources, cleaning, splits, word resources, task families and conversations."""

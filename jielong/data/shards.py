@@ -1,0 +1,87 @@
+"""Token shards: the packed corpus as one array of ids, and training windows cut from it.
+
+Documents stand one after the other, each opened by `<bos>`; a window may span several. Nothing is
+padded and nothing is dropped but the rest of an epoch that fills no window.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from jielong.core.errors import DataError
+from jielong.core.files import atomic_writer
+from jielong.core.seeds import generator
+
+
+@dataclass(frozen=True)
+class Shard:
+    """`tokens` (N,) ids; `starts` (D,) where each document's `<bos>` stands; `languages` (D,);
+    `text_bytes` (D,) the UTF-8 length of each document's text."""
+
+    tokens: np.ndarray
+    starts: np.ndarray
+    languages: np.ndarray
+    text_bytes: np.ndarray
+
+    @classmethod
+    def pack(
+        cls, documents: Iterable[Sequence[int]], bos: int, languages: list[str], sizes: list[int]
+    ) -> "Shard":
+        """Join documents' ids, each after a `<bos>`."""
+        pieces = [np.array([bos, *ids], dtype=np.uint16) for ids in documents]
+        if not pieces:
+            raise DataError(
+                "no documents: the corpus is empty after preparation: check its sources"
+            )
+        starts = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
+        return cls(np.concatenate(pieces), starts, np.array(languages), np.array(sizes))
+
+    def save(self, path: Path) -> None:
+        """Write a NumPy archive."""
+        with atomic_writer(path) as file:
+            np.savez(
+                file,
+                tokens=self.tokens,
+                starts=self.starts,
+                languages=self.languages,
+                text_bytes=self.text_bytes,
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "Shard":
+        """Read what `save` wrote; raises `DataError` when the file is missing or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return cls(**{name: archive[name] for name in archive.files})
+        except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise many kinds
+            raise DataError(f"{path}: not a token shard ({error}): run tokenize anew") from None
+
+
+def window_rows(tokens: np.ndarray, length: int, batch: int, seed: int, step: int) -> np.ndarray:
+    """The `step`-th batch of windows, (batch, length): a pure function of its arguments.
+
+    Each epoch cuts the corpus at another offset and visits its windows in another order, so that
+    no token always stands at a window's edge. Raises `DataError` when the corpus is too short.
+    """
+    count = (len(tokens) - 1) // length - 1
+    if count < 1:
+        raise DataError(
+            f"the corpus has {len(tokens)} tokens, too few for windows of {length}: "
+            "add text or lower model.context"
+        )
+    rows = np.empty((batch, length), dtype=np.int64)
+    for i in range(batch):
+        epoch, place = divmod(step * batch + i, count)
+        offset, order = _epoch(count, length, seed, epoch)
+        start = offset + int(order[place]) * length
+        rows[i] = tokens[start : start + length]
+    return rows
+
+
+@lru_cache(maxsize=4)
+def _epoch(count: int, length: int, seed: int, epoch: int) -> tuple[int, np.ndarray]:
+    random = generator(seed, "windows", epoch)
+    return int(random.integers(length)), random.permutation(count)

@@ -1,0 +1,1 @@
+"""What people, or the gold labeller in their place, say of answers; and rewards made of it."""

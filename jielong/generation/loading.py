@@ -1,0 +1,113 @@
+"""Finished models on disk: `model.toml`, `model.safetensors` and `tokenizer.json` in one folder.
+
+A finished run keeps its model in `RUN/model`. The model and the tokenizer meet here for the first
+time; below this room they know each other as integers only.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from jielong.core import config as configs
+from jielong.core.device import default_device
+from jielong.core.errors import CheckpointError, RunDirectoryError
+from jielong.core.files import write_atomic
+from jielong.core.run_dir import MANIFEST, open_run
+from jielong.model.config import ModelConfig
+from jielong.model.decoder import Decoder
+from jielong.model.heads import ScalarModel
+from jielong.tokenizer.bpe import Tokenizer
+
+FOLDER = "model"
+M = TypeVar("M", Decoder, ScalarModel)
+SHAPE, WEIGHTS = "model.toml", "model.safetensors"
+
+
+@dataclass
+class Assistant:
+    """What answers: a decoder, its tokenizer, and what to call it."""
+
+    name: str
+    model: Decoder
+    tokenizer: Tokenizer
+
+    @property
+    def context(self) -> int:
+        """How many tokens the model can see."""
+        return self.model.config.context
+
+    def describe(self) -> str:
+        """One line for a person."""
+        parameters = sum(p.numel() for p in self.model.parameters())
+        return f"{self.name}: {parameters / 1e6:.1f}M parameters, context {self.context} tokens"
+
+
+def save_model(run: Path, model: Decoder | ScalarModel, tokenizer: Tokenizer) -> None:
+    """Write a run's finished model to `run/model`."""
+    folder = run / FOLDER
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomic(folder / WEIGHTS, save(weights))
+    write_atomic(folder / SHAPE, configs.dumps(model.config))
+    tokenizer.save(folder)
+
+
+def load_assistant(path: Path | str) -> Assistant:
+    """Load what answers from a finished run, a quickstart directory, or a model folder."""
+    folder, name = find_model(Path(path))
+    model = _load_into(Decoder, folder)
+    return Assistant(name, model.eval(), _matching_tokenizer(folder, model.config))
+
+
+def load_reward_model(path: Path | str) -> tuple[ScalarModel, Tokenizer]:
+    """Load a finished reward model and the tokenizer it reads with."""
+    folder, _ = find_model(Path(path))
+    model = _load_into(ScalarModel, folder)
+    return model.eval(), _matching_tokenizer(folder, model.config)
+
+
+def find_model(path: Path) -> tuple[Path, str]:
+    """The model folder that `path` means, and a name for it.
+
+    A quickstart directory means its last aligned stage. Raises `RunDirectoryError` for a path that
+    holds no model, or a run that has not finished.
+    """
+    if not path.is_dir():
+        raise RunDirectoryError(f"{path}: no such directory: give a run directory with a model")
+    if (path / SHAPE).exists():
+        return path, path.resolve().name if path.name != FOLDER else path.resolve().parent.name
+    if (path / FOLDER / SHAPE).exists():
+        return path / FOLDER, path.resolve().name
+    if not (path / MANIFEST).exists():
+        raise RunDirectoryError(f"{path}: holds no model: give a run directory that has one")
+    run = open_run(path)
+    if "assistant" in run.manifest:
+        return find_model(path / run.manifest["assistant"])
+    raise RunDirectoryError(
+        f"{path}: this {run.manifest.get('stage')} run "
+        + ("makes no model" if run.finished else "has not finished: resume it with --resume first")
+    )
+
+
+def _load_into(kind: type[M], folder: Path) -> M:
+    config = configs.load(ModelConfig, folder / SHAPE)
+    model = kind(config)
+    file = folder / WEIGHTS
+    try:
+        model.load_state_dict(load(file.read_bytes()))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{file}: cannot be loaded ({reason}): train or copy it anew") from None
+    return model.to(default_device())
+
+
+def _matching_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.vocab_size != config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} entries and the model "
+            f"{config.vocab_size}: they do not belong together; copy both from one run"
+        )
+    return tokenizer

@@ -1,0 +1,58 @@
+"""One number from a transformer: the reward of an answer, or the value of each position.
+
+Both are the same network. A reward model reads it at the last real token; a value network, which
+starts as a copy of the reward model, reads it everywhere.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from jielong.model.config import ModelConfig
+from jielong.model.decoder import Decoder
+
+
+class ScalarModel(nn.Module):
+    """A decoder's states through a linear head, then shifted and scaled: (head(h) - shift) * scale.
+
+    The head starts as N(0, 1/(C+1)) (arXiv:2009.01325, section 3.2 of its appendix B) so that first
+    scores are of order one. `shift` and `scale` are set once after training, never learned: the
+    ranking loss cannot see them, PPO can.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = Decoder(config)
+        self.score = nn.Linear(config.width, 1)
+        nn.init.normal_(self.score.weight, std=(config.width + 1) ** -0.5)
+        nn.init.zeros_(self.score.bias)
+        self.register_buffer("shift", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, ids: Tensor, *, is_token: Tensor | None = None) -> Tensor:
+        """The number at each position, (B, T), of `ids` (B, T)."""
+        raw = self.score(self.trunk.hidden(ids, is_token=is_token)).squeeze(-1)
+        return (raw - self.shift) * self.scale
+
+    def rewards(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The number at the last real token, (B,), of right-padded `ids` (B, T).
+
+        `lengths` (B,) comes from how the rows were made; the ids are never searched for padding.
+        """
+        values = self(ids)
+        return values.gather(1, (lengths - 1)[:, None]).squeeze(1)
+
+    @torch.no_grad()
+    def calibrate(self, mean: float, std: float = 1.0) -> None:
+        """Shift and scale so that scores of the given mean and deviation become mean 0, deviation 1."""
+        self.shift.add_(mean / float(self.scale))
+        self.scale.div_(std)
+
+
+def start_from(model: ScalarModel, decoder: Decoder) -> ScalarModel:
+    """Copy a language model's weights into the trunk; the head stays as it was drawn."""
+    model.trunk.load_state_dict(decoder.state_dict())
+    return model

@@ -1,0 +1,42 @@
+"""Next-token prediction: maximise sum_i log p(w_i | w_{<i}).
+
+Pretraining, fine-tuning on conversations and the pretraining term of PPO-ptx are this one loss;
+only the mask of what counts differs.
+"""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from jielong.objectives.loss import Loss
+
+
+class TokenBatch(NamedTuple):
+    """Rows of tokens, padded on the right.
+
+    `ids` (B, T+1); `counts` (B, T+1) bool, True where predicting that token counts. The first
+    column is never predicted.
+    """
+
+    ids: Tensor
+    counts: Tensor
+
+
+class LanguageModel(Protocol):
+    """Scores (N, V) of what follows the selected positions of `ids` (B, T)."""
+
+    def __call__(self, ids: Tensor, *, select: Tensor) -> Tensor: ...
+
+
+def next_token_loss(model: LanguageModel, batch: TokenBatch) -> Loss:
+    """Cross-entropy in nats summed over the tokens that count.
+
+    Padding sits to the right of every token that counts, so a causal model needs no mask for it.
+    """
+    select = batch.counts[:, 1:]
+    logits = model(batch.ids[:, :-1], select=select)
+    targets = batch.ids[:, 1:][select]
+    total = F.cross_entropy(logits, targets, reduction="sum")
+    return Loss(total, torch.tensor(float(targets.numel()), device=total.device))

@@ -1,0 +1,30 @@
+"""A loss is a sum with a count, so that micro-batches of any size add up exactly."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Loss:
+    """`total` () is summed over items, `items` () says how many; the loop divides once.
+
+    `metrics` are further sums over the same items, divided by the same count for the log; one whose
+    name ends in `_max` is a maximum instead.
+    """
+
+    total: Tensor
+    items: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean of `values` where `mask` is True; 0 when it is True nowhere."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def token_logp(logits: Tensor, targets: Tensor) -> Tensor:
+    """log p(target) in nats: `logits` (..., V), `targets` (...) -> (...)."""
+    chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return chosen - torch.logsumexp(logits, dim=-1)

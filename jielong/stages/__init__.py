@@ -1,0 +1,12 @@
+"""The verbs: each stage is a Config and a run(config), assembled from the rooms below."""
+
+STAGES = {
+    "prepare": "jielong.stages.prepare:PrepareConfig",
+    "tokenize": "jielong.stages.tokenize:TokenizeConfig",
+    "pretrain": "jielong.stages.pretrain:PretrainConfig",
+    "sft": "jielong.stages.sft:SFTConfig",
+    "reward": "jielong.stages.reward:RewardConfig",
+    "ppo": "jielong.stages.ppo:PPOConfig",
+    "evaluate": "jielong.stages.evaluate:EvaluateConfig",
+}
+"""Where each stage's configuration is; imported only when that stage is asked for."""

@@ -1,0 +1,197 @@
+"""The evaluation's second half: is the reward model right, and are the aligned models better?
+
+The noise-free gold labeller decides, on prompts whose words and wordings no stage has seen.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jielong.core.seeds import derive
+from jielong.evaluation.reward_report import RankedScores, reward_report
+from jielong.evaluation.statistics import (
+    Interval,
+    best_of_n,
+    length_controlled_win_rate,
+    win_rate,
+)
+from jielong.evaluation.summary import PreferenceSummary, RewardModelSummary
+from jielong.feedback import gold
+from jielong.feedback.features import units
+from jielong.feedback.gold import Answer
+from jielong.feedback.rewards import Answers, ModelReward
+from jielong.generation.engine import generate
+from jielong.generation.loading import Assistant, load_reward_model
+from jielong.generation.rollouts import Rollouts, lay_out
+from jielong.generation.sampling import Sampling
+from jielong.model.decoder import Decoder
+from jielong.objectives.loss import token_logp
+from jielong.stages.judging import Prompt, load_judge
+from jielong.tokenizer.chat_template import render
+
+if TYPE_CHECKING:
+    from jielong.stages.evaluate import EvaluateConfig
+
+Floats = NDArray[np.float64]
+TITLES = {"ppo": "PPO", "ppo_ptx": "PPO-ptx", "ppo_chain": "PPO on chains"}
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """S answers to each of P prompts: rows in order, and their gold scores and lengths (P, S)."""
+
+    rollouts: Rollouts
+    gold: Floats
+    lengths: Floats
+
+
+class Alignment:
+    """Samples of each model on the held-out prompts, and the comparisons made of them."""
+
+    def __init__(self, config: "EvaluateConfig", models: dict[str, Assistant]) -> None:
+        self.config, self.models = config, models
+        self.files: dict[str, Any] = {"win_rates": []}
+        tokenizer = models["sft"].tokenizer
+        self.judge = load_judge(Path(config.prepared), Path(config.reward), tokenizer)
+        self.prompts = self.judge.prompts(False, "test")[: config.prompts]
+        self._sft = self._sample("sft", self.prompts, config.best_of)
+        self._sft_greedy = self._sample("sft", self.prompts, 1, greedy=True)
+
+    def reward_model(self) -> RewardModelSummary:
+        """Its accuracy on SFT samples to held-out prompts, and best-of-n by it."""
+        model, _ = load_reward_model(self.config.reward)
+        rollouts = self._sft.rollouts
+        scores = ModelReward(model)(Answers(rollouts.ids, rollouts.lengths, [], [])).numpy()
+        scores = scores.reshape(self._sft.gold.shape).astype(np.float64)
+        few = slice(0, self.config.samples)
+        repeated = [p for p in self.prompts for _ in range(self.config.best_of)]
+        done = rollouts.finished.tolist()
+        answers = [
+            Answer(p.constraints, text, end)
+            for p, text, end in zip(repeated, rollouts.texts, done, strict=True)
+        ]
+        names = tuple(gold.WEIGHTS)
+        raw = self.judge.scorer.raw(answers).reshape(*scores.shape, len(names))
+        report = reward_report(
+            RankedScores(
+                scores=scores[:, few],
+                ranks=-self._sft.gold[:, few],
+                lengths=self._sft.lengths[:, few],
+                gold=self._sft.gold[:, few],
+                features={name: raw[:, few, i] for i, name in enumerate(names)},
+            ),
+            seed=self.config.seed,
+        )
+        sizes = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= self.config.best_of]
+        points = best_of_n(scores, self._sft.gold, sizes, seed=self.config.seed)
+        self.files |= {"reward_model": report, "best_of_n": [point.to_dict() for point in points]}
+        pairs = report["gold_pair_accuracy"]
+        return RewardModelSummary(
+            pair_accuracy=pairs["estimate"],
+            pair_accuracy_ci=(pairs["low"], pairs["high"]),
+            length_baseline=report["gold_length_baseline"]["estimate"],
+            n=report["n"],
+        )
+
+    def against_sft(self, name: str) -> PreferenceSummary:
+        """Win rate of one aligned model: as it samples, at equal length, and greedy."""
+        config = self.config
+        sampled = self._sample(name, self.prompts, config.samples)
+        greedy = self._sample(name, self.prompts, 1, greedy=True)
+        sft = self._sft.gold[:, : config.samples]
+        wins = win_rate(sampled.gold, sft, seed=config.seed)
+        lengths = self._sft.lengths[:, : config.samples]
+        controlled = length_controlled_win_rate(
+            (sampled.gold, sft), (sampled.lengths, lengths), seed=config.seed
+        )
+        greedy_wins = win_rate(greedy.gold, self._sft_greedy.gold, seed=config.seed)
+        rule = f"{config.samples} samples a side at temperature {config.temperature}"
+        colour = name.replace("_", "-")
+        self._row(TITLES[name], wins, colour, rule)
+        self._row(f"{TITLES[name]}, at equal length", controlled, colour, rule)
+        self._row(f"{TITLES[name]}, greedy", greedy_wins, colour, "greedy")
+        return PreferenceSummary(
+            win_rate=wins.estimate,
+            win_rate_ci=wins.ends,
+            kl=self._kl(name, sampled.rollouts),
+            gold_sft=float(sft.mean()),
+            gold_ppo=float(sampled.gold.mean()),
+            n=len(self.prompts),
+            decoding=rule,
+            length_controlled=controlled.estimate,
+            greedy_win_rate=greedy_wins.estimate,
+            greedy_win_rate_ci=greedy_wins.ends,
+        )
+
+    def chain_against_sft(self) -> None:
+        """The same for idiom chains, where a checker decides: right beats wrong."""
+        config = self.config
+        prompts = self.judge.prompts(True, "test")[: config.prompts]
+        reward = self.judge.chain_reward()
+        for greedy, rule in ((False, f"temperature {config.temperature}"), (True, "greedy")):
+            number = 1 if greedy else config.samples
+            valid = {}
+            for name in ("sft", "ppo_chain"):
+                rollouts = self._generate(name, prompts, number, greedy=greedy)
+                repeated = [p for p in prompts for _ in range(number)]
+                answers = Answers(
+                    rollouts.ids, rollouts.lengths, rollouts.texts, rollouts.finished, repeated
+                )
+                valid[name] = reward(answers).numpy().astype(np.float64).reshape(-1, number)
+            wins = win_rate(valid["ppo_chain"], valid["sft"], seed=config.seed)
+            suffix = ", greedy" if greedy else ""
+            self._row(f"{TITLES['ppo_chain']}{suffix}", wins, "other", rule, len(prompts))
+
+    def _row(
+        self, name: str, wins: Interval, colour: str, rule: str, number: int | None = None
+    ) -> None:
+        row = {"name": name, **wins.to_dict(), "colour": colour, "decoding": rule}
+        self.files["win_rates"].append(row | {"n": number or len(self.prompts)})
+
+    def _generate(
+        self, name: str, prompts: list[Prompt], number: int, *, greedy: bool = False
+    ) -> Rollouts:
+        assistant = self.models[name]
+        sampling = Sampling(
+            strategy="greedy" if greedy else "sample",
+            temperature=self.config.temperature,
+            max_tokens=self.config.max_tokens,
+            seed=derive(self.config.seed, "evaluate", name),
+        )
+        ids = [
+            render(assistant.tokenizer, prompt.messages, generation_prompt=True).ids
+            for prompt in prompts
+            for _ in range(number)
+        ]
+        completions = generate(assistant, ids, sampling)
+        return lay_out(ids, [c.ids for c in completions], [c.text for c in completions])
+
+    def _sample(
+        self, name: str, prompts: list[Prompt], number: int, *, greedy: bool = False
+    ) -> Sampled:
+        rollouts = self._generate(name, prompts, number, greedy=greedy)
+        repeated = [prompt for prompt in prompts for _ in range(number)]
+        scores = self.judge.gold(repeated, rollouts.texts, rollouts.finished.tolist())
+        lengths = np.array([len(units(text)) for text in rollouts.texts], dtype=np.float64)
+        return Sampled(rollouts, scores.reshape(-1, number), lengths.reshape(-1, number))
+
+    def _kl(self, name: str, rollouts: Rollouts) -> float:
+        """KL from SFT in nats: the mean over answers of the summed log ratio, at the sampler's T."""
+        first = _sequence_logp(self.models[name].model, rollouts, self.config.temperature)
+        second = _sequence_logp(self.models["sft"].model, rollouts, self.config.temperature)
+        return (first - second).mean().item()
+
+
+@torch.no_grad()
+def _sequence_logp(model: Decoder, rollouts: Rollouts, temperature: float) -> torch.Tensor:
+    """log p of each answer, (B,)."""
+    totals = []
+    for rows in torch.arange(len(rollouts.texts)).split(128):
+        part = rollouts.select(rows)
+        logits = model(part.ids[:, :-1], select=part.chosen) / temperature
+        totals.append(part.spread(token_logp(logits, part.targets)).sum(dim=1))
+    return torch.cat(totals)

@@ -1,0 +1,82 @@
+"""Pretrain: a language model from nothing, by predicting the next token of the packed corpus."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jielong.core.device import default_device
+from jielong.core.run_dir import RunDir, open_finished
+from jielong.core.seeds import derive
+from jielong.data.shards import Shard, window_rows
+from jielong.generation.loading import save_model
+from jielong.model.config import ModelConfig
+from jielong.model.decoder import Decoder
+from jielong.objectives.language_model import TokenBatch, next_token_loss
+from jielong.tokenizer.bpe import Tokenizer
+from jielong.training.learner import Learner, Part
+from jielong.training.loop import Plan, run_training, seconds_logged
+from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """`data` is a tokenize run; a step sees `batch` windows of `window` tokens."""
+
+    run_dir: str
+    data: str
+    seed: int = 0
+    steps: int
+    batch: int
+    window: int = 256
+    save_every: int = 500
+    model: ModelConfig
+    optimizer: OptimizerConfig
+
+
+def run(config: PretrainConfig, *, resume: bool = False) -> Path:
+    """Train from random weights; returns the run directory with its finished model."""
+    data = open_finished(config.data, "tokenize")
+    run = RunDir.create(
+        config.run_dir, stage="pretrain", config=config, inputs={"data": data.path}, resume=resume
+    )
+    tokenizer = Tokenizer.load(data.path)
+    torch.manual_seed(derive(config.seed, "weights"))
+    shape = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
+    model = Decoder(shape).to(default_device())
+    learner = Learner(
+        model,
+        make_optimizers(model, config.optimizer),
+        Schedule.of(config.optimizer, config.steps),
+        config.optimizer.clip,
+    )
+    documents = document_parts(
+        Shard.load(data.path / "train.npz").tokens, config.batch, config.window, config.seed
+    )
+    plan = Plan(steps=config.steps, save_every=config.save_every)
+    run_training(run, learner, lambda step: [documents(step)], plan)
+    save_model(run.path, model, tokenizer)
+    tokens = config.steps * config.batch * config.window
+    run.finish({"train_s": seconds_logged(run.path), "steps": config.steps, "tokens": tokens})
+    return run.path
+
+
+def document_parts(
+    tokens: np.ndarray, batch: int, window: int, seed: int, weight: float = 1.0, name: str = ""
+) -> Callable[[int], Part]:
+    """Windows of plain text as one term of a step: all of pretraining, a share of SFT and PPO-ptx."""
+
+    def part(step: int) -> Part:
+        rows = window_rows(tokens, window + 1, batch, derive(seed, "documents"), step)
+        ids = torch.from_numpy(rows).to(default_device())
+        return Part(
+            [TokenBatch(ids, torch.ones_like(ids, dtype=torch.bool))],
+            next_token_loss,
+            weight,
+            name,
+        )
+
+    return part

@@ -1,0 +1,267 @@
+"""Reward: sample answers from an SFT model, have them ranked, and learn to score as people would."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jielong.baselines.ngram import NgramModel
+from jielong.core.device import default_device
+from jielong.core.errors import DataError
+from jielong.core.progress import say
+from jielong.core.run_dir import RunDir, open_finished
+from jielong.core.seeds import derive, generator
+from jielong.data.lexicon import Lexicon
+from jielong.data.shards import Shard
+from jielong.feedback import records
+from jielong.feedback.gold import Annotators, Answer, GoldScorer, calibrate
+from jielong.generation.loading import Assistant, load_assistant, save_model
+from jielong.generation.sampling import Sampling
+from jielong.model.heads import ScalarModel, start_from
+from jielong.objectives.preference import RankingBatch, ranking_loss
+from jielong.stages.candidates import Candidate, sample_candidates, sample_only
+from jielong.stages.judging import Prompt, fluency_of, save_judge, sentences
+from jielong.tokenizer.bpe import Tokenizer
+from jielong.tokenizer.chat_template import render
+from jielong.training.learner import Learner, Part
+from jielong.training.loop import Plan, run_training, seconds_logged
+from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+
+RANKINGS = "rankings.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    """Where the rankings come from, and how they are learned.
+
+    With `rankings` the user's own file is used; else `train_prompts` prompts get `answers` answers
+    each, ranked by `annotators` simulated people who agree with each other `agreement` of the time.
+    """
+
+    run_dir: str
+    init_from: str
+    data: str
+    prepared: str
+    rankings: str | None = None
+    seed: int = 0
+    train_prompts: int = 3200
+    answers: int = 4
+    annotators: int = 5
+    agreement: float = 0.73
+    fault_share: float = 0.35
+    temperature: float = 0.7
+    max_tokens: int = 32
+    batch: int = 32
+    epochs: int = 1
+    fit_prompts: int = 300
+    save_every: int = 50
+    optimizer: OptimizerConfig
+
+
+def run(config: RewardConfig, *, resume: bool = False) -> Path:
+    """Collect rankings, train; returns the run directory with rankings, judge and model."""
+    parents = {
+        "init_from": open_finished(config.init_from, "sft").path,
+        "data": open_finished(config.data, "tokenize").path,
+        "prepared": open_finished(config.prepared, "prepare").path,
+    }
+    inputs = parents | ({"rankings": Path(config.rankings)} if config.rankings else {})
+    run = RunDir.create(config.run_dir, stage="reward", config=config, inputs=inputs, resume=resume)
+    assistant = load_assistant(parents["init_from"])
+    rankings = _rankings(config, run.path, assistant, parents)
+    torch.manual_seed(derive(config.seed, "reward"))
+    # Dropout would make a score depend on chance.
+    shape = dataclasses.replace(assistant.model.config, dropout=0.0)
+    model = start_from(ScalarModel(shape), assistant.model).to(default_device())
+    batches = RankingBatches(rankings, assistant.tokenizer, config.batch, config.seed)
+    steps = config.epochs * batches.per_epoch
+    learner = Learner(
+        model,
+        make_optimizers(model, config.optimizer),
+        Schedule.of(config.optimizer, steps),
+        config.optimizer.clip,
+    )
+    plan = Plan(steps=steps, save_every=config.save_every)
+    run_training(run, learner, lambda step: [Part([batches(step)], ranking_loss)], plan)
+    mean, deviation = _calibrate(config, model, assistant.tokenizer, parents["prepared"])
+    save_model(run.path, model, assistant.tokenizer)
+    run.finish(
+        {
+            "train_s": seconds_logged(run.path),
+            "steps": steps,
+            "prompts": len(rankings),
+            "demonstration_mean": mean,
+            "demonstration_std": deviation,
+        }
+    )
+    return run.path
+
+
+def _rankings(
+    config: RewardConfig, run: Path, assistant: Assistant, parents: dict[str, Path]
+) -> list[records.Ranking]:
+    """The run's rankings: already collected, the user's, or new ones by simulated people."""
+    kept = run / RANKINGS
+    if not kept.exists():
+        lexicon = Lexicon.load(parents["prepared"] / "lexicon.json")
+        ngram = NgramModel.fit(
+            Shard.load(parents["data"] / "train.npz").tokens, 3, assistant.tokenizer.vocab_size
+        )
+        prompts = sentences(lexicon, "train")
+        say(f"reward -> {run}: asking for {config.train_prompts} x {config.answers} answers")
+        scorer, annotators = _labellers(config, assistant, prompts, ngram)
+        save_judge(run, ngram, scorer)
+        if config.rankings:
+            found = records.read(Path(config.rankings), records.Ranking)
+        else:
+            found = _simulate(config, assistant, prompts, scorer, annotators)
+        records.write(kept, found)
+    found = records.read(kept, records.Ranking)
+    usable = [ranking for ranking in found if ranking.verdict != "cannot_judge"]
+    if not usable:
+        raise DataError(f"{kept}: no ranking that can be learned from: rank some answers first")
+    return usable
+
+
+def _labellers(
+    config: RewardConfig, assistant: Assistant, prompts: list[Prompt], ngram: NgramModel
+) -> tuple[GoldScorer, Annotators]:
+    """The gold scorer scaled on samples of the SFT model, and people who agree as asked."""
+    chosen = prompts[: config.fit_prompts]
+    groups = sample_only(assistant, chosen, config.answers, _sampling(config, "fit"))
+    samples = [
+        [Answer(p.constraints, c.text, c.finished) for c in group]
+        for p, group in zip(chosen, groups, strict=True)
+    ]
+    scorer = GoldScorer.fit(fluency_of(ngram, assistant.tokenizer), samples)
+    features = np.stack([scorer.features(group) for group in samples])
+    people = Annotators.recruit(config.annotators, seed=derive(config.seed, "annotators"))
+    return scorer, calibrate(people, features, config.agreement)
+
+
+def _simulate(
+    config: RewardConfig,
+    assistant: Assistant,
+    prompts: list[Prompt],
+    scorer: GoldScorer,
+    annotators: Annotators,
+) -> list[records.Ranking]:
+    """Rankings of sampled answers, each by one of the annotators."""
+    chosen = [prompts[i % len(prompts)] for i in range(config.train_prompts)]
+    groups = sample_candidates(
+        assistant, chosen, config.answers, _sampling(config, "candidates"), config.fault_share
+    )
+    found = []
+    for number, (prompt, group) in enumerate(zip(chosen, groups, strict=True)):
+        features = scorer.features([Answer(prompt.constraints, c.text, c.finished) for c in group])
+        who = derive(config.seed, "who", number) % config.annotators
+        ranks = annotators.rank(features, who, config.seed, number)
+        found.append(_record(number, prompt, group, ranks, who, assistant.name))
+    return found
+
+
+def _record(
+    number: int, prompt: Prompt, group: list[Candidate], ranks: list[int], who: int, model: str
+) -> records.Ranking:
+    """The same record that a person at the labelling page makes."""
+    responses = tuple(
+        records.Response(
+            id=f"{number}-{i}",
+            text=candidate.text,
+            ids=tuple(candidate.ids),
+            model=f"{model}:{candidate.kind}",
+            finish="stop" if candidate.finished else "length",
+        )
+        for i, candidate in enumerate(group)
+    )
+    return records.Ranking(
+        id=f"gold-{number}",
+        prompt_id=prompt.id,
+        messages=prompt.messages,
+        responses=responses,
+        ranks=tuple(ranks),
+        annotator=f"gold-{who}",
+        presented_order=tuple(response.id for response in responses),
+    )
+
+
+def _sampling(config: RewardConfig, purpose: str) -> Sampling:
+    return Sampling(
+        temperature=config.temperature,
+        max_tokens=config.max_tokens,
+        seed=derive(config.seed, "reward", purpose),
+    )
+
+
+def _calibrate(
+    config: RewardConfig, model: ScalarModel, tokenizer: Tokenizer, prepared: Path
+) -> tuple[float, float]:
+    """Shift scores so that demonstrations have mean 0; returns their mean and deviation before."""
+    prompts = sentences(Lexicon.load(prepared / "lexicon.json"), "train")[:256]
+    rows = [
+        [*render(tokenizer, p.messages, generation_prompt=True).ids, *tokenizer.encode(p.example)]
+        + [tokenizer.special.eos]
+        for p in prompts
+    ]
+    batch = collate([([row], [1]) for row in rows], tokenizer.special.pad)
+    with torch.no_grad():
+        scores = model.rewards(batch.ids, batch.lengths)
+    mean, deviation = scores.mean().item(), scores.std().item()
+    model.calibrate(mean)
+    return mean, deviation
+
+
+Encoded = tuple[list[list[int]], list[int]]
+
+
+class RankingBatches:
+    """`batches(step)`: whole prompts, each with all of its answers, in another order each epoch."""
+
+    def __init__(
+        self, rankings: Sequence[records.Ranking], tokenizer: Tokenizer, batch: int, seed: int
+    ) -> None:
+        self.rows = [encode(ranking, tokenizer) for ranking in rankings]
+        self.batch, self.seed, self.pad = min(batch, len(rankings)), seed, tokenizer.special.pad
+        self.per_epoch = len(self.rows) // self.batch
+
+    def __call__(self, step: int) -> RankingBatch:
+        """The prompts of one step."""
+        epoch, place = divmod(step, self.per_epoch)
+        order = generator(self.seed, "rankings", epoch).permutation(len(self.rows))
+        chosen = [self.rows[i] for i in order[place * self.batch : (place + 1) * self.batch]]
+        return collate(chosen, self.pad)
+
+
+def encode(ranking: records.Ranking, tokenizer: Tokenizer) -> Encoded:
+    """The ranked answers' rows of ids and their ranks; an `<eos>` only where the answer ended.
+
+    Recorded ids are used as they are: text encoded again may give others.
+    """
+    prompt = render(tokenizer, ranking.messages, generation_prompt=True).ids
+    rows, ranks = [], []
+    for response, rank in zip(ranking.responses, ranking.ranks, strict=True):
+        if rank is None:
+            continue
+        ids = list(response.ids) if response.ids is not None else tokenizer.encode(response.text)
+        if response.ids is None and response.finish == "stop":
+            ids.append(tokenizer.special.eos)
+        rows.append([*prompt, *ids])
+        ranks.append(rank)
+    return rows, ranks
+
+
+def collate(prompts: Sequence[Encoded], pad: int) -> RankingBatch:
+    """Prompts with their ranked answers' ids as one batch, padded on the right."""
+    rows = [row for answers, _ in prompts for row in answers]
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.full((len(rows), int(lengths.max())), pad)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+    ranks = torch.zeros(len(prompts), max(len(order) for _, order in prompts), dtype=torch.long)
+    for i, (_, order) in enumerate(prompts):
+        ranks[i, : len(order)] = torch.tensor(order)
+    device = default_device()
+    return RankingBatch(ids.to(device), lengths.to(device), ranks.to(device))

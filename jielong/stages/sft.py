@@ -1,0 +1,113 @@
+"""SFT: teach a base model to answer, from demonstrations, without letting it forget the language."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from jielong.core.device import default_device
+from jielong.core.errors import ConfigError
+from jielong.core.run_dir import RunDir, open_finished
+from jielong.core.seeds import derive
+from jielong.data.chat_rows import ChatRows
+from jielong.data.conversations import Conversation, mixture, read_jsonl
+from jielong.data.lexicon import Lexicon
+from jielong.data.shards import Shard
+from jielong.generation.loading import load_assistant, save_model
+from jielong.objectives.language_model import TokenBatch, next_token_loss
+from jielong.stages.pretrain import document_parts
+from jielong.training.learner import Learner, Part
+from jielong.training.loop import Plan, run_training, seconds_logged
+from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTConfig:
+    """What to teach, and how much of the base model's own text to mix in.
+
+    `families` are shares of the task mixture; `conversations` the user's own JSONL files, which
+    make up `own_share` of the rows. A step sees `batch` conversations and `document_batch` windows
+    of plain text, whose mean loss weighs `document_weight`.
+    """
+
+    run_dir: str
+    init_from: str
+    data: str
+    prepared: str
+    seed: int = 0
+    steps: int
+    batch: int = 24
+    longest: int = 160
+    document_batch: int = 2
+    document_window: int = 256
+    document_weight: float = 0.5
+    families: dict[str, float] = field(default_factory=dict)
+    conversations: tuple[str, ...] = ()
+    own_share: float = 0.5
+    save_every: int = 500
+    optimizer: OptimizerConfig
+
+
+def run(config: SFTConfig, *, resume: bool = False) -> Path:
+    """Fine-tune; returns the run directory with its finished model."""
+    base = open_finished(config.init_from, "pretrain")
+    data = open_finished(config.data, "tokenize")
+    prepared = open_finished(config.prepared, "prepare")
+    inputs = {"init_from": base.path, "data": data.path, "prepared": prepared.path}
+    inputs |= {f"conversations.{i}": Path(path) for i, path in enumerate(config.conversations)}
+    run = RunDir.create(config.run_dir, stage="sft", config=config, inputs=inputs, resume=resume)
+    assistant = load_assistant(base.path)
+    rows = ChatRows(
+        assistant.tokenizer,
+        _source(config, Lexicon.load(prepared.path / "lexicon.json")),
+        config.batch,
+        min(config.longest, assistant.context),
+        config.seed,
+    )
+    torch.manual_seed(derive(config.seed, "sft"))
+    model = assistant.model.train()
+    learner = Learner(
+        model,
+        make_optimizers(model, config.optimizer),
+        Schedule.of(config.optimizer, config.steps),
+        config.optimizer.clip,
+    )
+    documents = document_parts(
+        Shard.load(data.path / "train.npz").tokens,
+        config.document_batch,
+        config.document_window,
+        derive(config.seed, "sft"),
+        config.document_weight,
+        "document",
+    )
+
+    def parts(step: int) -> list[Part]:
+        ids, counts = (torch.from_numpy(array).to(default_device()) for array in rows(step))
+        chat = Part([TokenBatch(ids, counts)], next_token_loss, 1.0, "chat")
+        return [chat, documents(step)] if config.document_weight else [chat]
+
+    plan = Plan(steps=config.steps, save_every=config.save_every, headline="chat_loss")
+    run_training(run, learner, parts, plan)
+    save_model(run.path, model, assistant.tokenizer)
+    tokens = config.document_batch * config.document_window * config.steps
+    run.finish(
+        {"train_s": seconds_logged(run.path), "steps": config.steps, "document_tokens": tokens}
+    )
+    return run.path
+
+
+def _source(config: SFTConfig, lexicon: Lexicon) -> Callable[[int], Conversation]:
+    """Where conversation number `index` comes from: the task mixture, the user's files, or both."""
+    own = [talk for path in config.conversations for talk in read_jsonl(Path(path))]
+    tasks = mixture(lexicon, "train", config.families, config.seed) if config.families else None
+    if tasks is None and not own:
+        raise ConfigError("families: empty, and no conversations: give at least one of the two")
+
+    def conversation(index: int) -> Conversation:
+        chosen = derive(config.seed, "source", index) % 1000 < 1000 * config.own_share
+        if tasks is None or (own and chosen):
+            return own[derive(config.seed, "own", index) % len(own)]
+        return tasks.conversation(index)
+
+    return conversation

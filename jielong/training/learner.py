@@ -1,0 +1,149 @@
+"""Everything that a training step changes, and the step itself.
+
+What a `Learner` holds is exactly what a checkpoint holds.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from jielong.core.errors import DataError, TrainingDivergedError
+from jielong.objectives.loss import Loss
+from jielong.training.distributed import sum_across, sum_gradients
+from jielong.training.optimizers import Schedule
+
+Objective = Callable[[Any, Any], Loss]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One term of a step: its micro-batches, their loss, and the term's weight in the gradient.
+
+    Each part is divided by its own count, so "SFT plus half a unit of pretraining" means the same
+    whatever the sizes of the two batches. `veto` looks at the part's metrics before anything moves;
+    when it says True the step is skipped whole: no weight, no momentum changes.
+    """
+
+    micro_batches: Sequence[Any]
+    objective: Objective
+    weight: float = 1.0
+    name: str = ""
+    veto: Callable[[dict[str, float]], bool] | None = None
+
+
+class Learner:
+    """A module, the optimizers that move it, their schedule, and how many steps were made."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizers: Sequence[Optimizer],
+        schedule: Schedule,
+        clip: float = 1.0,
+    ) -> None:
+        self.module = module
+        self.optimizers = list(optimizers)
+        self.schedule = schedule
+        self.clip = clip
+        self.step = 0
+        self._parameters = [p for p in module.parameters() if p.requires_grad]
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group.setdefault("peak_lr", group["lr"])
+
+    def update(self, *parts: Part) -> dict[str, float]:
+        """One optimizer step on the weighted sum of the parts' mean losses.
+
+        Backward on each micro-batch's total; sum gradients and counts over processes; divide once
+        by the part's count; add the parts; clip; step. Returns each part's mean loss and metrics,
+        its gradient norm when there are several, the norm before clipping, and the rate. A step
+        without parts, or with a part that vetoes it, counts but changes nothing ("skipped").
+
+        Raises `TrainingDivergedError` when the gradient is not finite (no weight is changed then)
+        and `DataError` when a part has nothing to learn from.
+        """
+        metrics: dict[str, float] = {}
+        total: list[Tensor] | None = None
+        for part in parts:
+            gradients, part_metrics = self._gradients(part)
+            if part.veto is not None and part.veto(part_metrics):
+                self.step += 1
+                return part_metrics | {"skipped": 1.0}
+            if len(parts) > 1:
+                part_metrics["own_gradient_norm"] = _norm(gradients)
+                torch._foreach_mul_(gradients, part.weight)
+            prefix = f"{part.name}_" if part.name else ""
+            metrics |= {prefix + name: value for name, value in part_metrics.items()}
+            if total is None:
+                total = gradients
+            else:
+                torch._foreach_add_(total, gradients)
+        if total is None:
+            self.step += 1
+            return {"skipped": 1.0}
+        norm = _norm(total)
+        if not math.isfinite(norm):
+            raise TrainingDivergedError(
+                f"step {self.step + 1}: the gradient's norm is {norm}: lower the learning rate or "
+                "look at this step's batch; the last checkpoint is intact"
+            )
+        self._apply(total, norm)
+        return metrics | {"gradient_norm": norm, "lr": self.optimizers[0].param_groups[0]["lr"]}
+
+    def _gradients(self, part: Part) -> tuple[list[Tensor], dict[str, float]]:
+        """The gradient of one part's mean loss, and its metrics."""
+        self.module.zero_grad(set_to_none=True)
+        losses = []
+        for micro_batch in part.micro_batches:
+            loss = part.objective(self.module, micro_batch)
+            if loss.total.requires_grad:
+                loss.total.backward()
+            losses.append(loss)
+        sums = sum_across(torch.stack([_sum(l.items for l in losses), _sum(l.total for l in losses)]))
+        items, loss_total = sums.tolist()
+        if items == 0:
+            raise DataError(
+                f"step {self.step + 1}: no target in the whole batch ({part.name or 'training'}): "
+                "check the loss mask, or the context is too short for the data"
+            )
+        gradients = [
+            torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters
+        ]
+        sum_gradients(gradients)
+        torch._foreach_div_(gradients, items)
+        metrics = {"loss": loss_total / items, "items": items}
+        for name in losses[0].metrics:
+            values = torch.stack([loss.metrics[name].float() for loss in losses])
+            if name.endswith("_max"):
+                metrics[name] = values.max().item()
+            else:
+                metrics[name] = sum_across(values.sum()).item() / items
+        self.module.zero_grad(set_to_none=True)
+        return gradients, metrics
+
+    def _apply(self, gradients: list[Tensor], norm: float) -> None:
+        if self.clip and norm > self.clip:
+            torch._foreach_mul_(gradients, self.clip / (norm + 1e-6))
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        multiplier = self.schedule(self.step)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * multiplier
+            optimizer.step()
+        self.module.zero_grad(set_to_none=True)
+        self.step += 1
+
+
+def _sum(tensors: Any) -> Tensor:  # noqa: ANN401 - any iterable of scalars
+    return torch.stack([tensor.detach().double() for tensor in tensors]).sum()
+
+
+def _norm(gradients: list[Tensor]) -> float:
+    norms = torch._foreach_norm(gradients)
+    return torch.stack(norms).double().square().sum().sqrt().item()

@@ -1,0 +1,29 @@
+"""What every test runs under: fixed threads, no hub, reproducible examples.
+
+Nothing of jielong may be imported at the top of a conftest: the hook that checks types and shapes
+has to see the first import.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", MPLBACKEND="Agg")
+settings.register_profile("reproducible", derandomize=True, deadline=None)
+settings.load_profile("reproducible")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fixed_threads() -> None:
+    """One thread here: sums come out alike on any machine, and tiny tensors run faster."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder that holds the project."""
+    return Path(__file__).resolve().parents[1]

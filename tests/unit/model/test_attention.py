@@ -1,0 +1,67 @@
+import math
+
+import torch
+
+from jielong.model.attention import Attention, Rotary, rotate
+from tests.tiny import config, randomise
+
+
+def test_rotation_by_hand() -> None:
+    """D = 4, base 100: pair (0, 2) turns by p, pair (1, 3) by p / 10."""
+    rotary = Rotary(config(width=8, n_head=2, rope_base=100.0))
+    x = torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(1, 1, 1, 4)
+    turned = rotate(x, *rotary(torch.tensor([5])))[0, 0, 0]
+    fast, slow = 5.0, 0.5
+    expected = [
+        1 * math.cos(fast) - 3 * math.sin(fast),
+        2 * math.cos(slow) - 4 * math.sin(slow),
+        3 * math.cos(fast) + 1 * math.sin(fast),
+        4 * math.cos(slow) + 2 * math.sin(slow),
+    ]
+    torch.testing.assert_close(turned, torch.tensor(expected))
+
+
+def test_only_the_distance_of_two_positions_matters() -> None:
+    rotary = Rotary(config())
+    random = torch.Generator().manual_seed(0)
+    q, k = torch.randn(2, 1, 1, 1, 6, generator=random)
+
+    def product(i: int, j: int) -> float:
+        turned = [rotate(x, *rotary(torch.tensor([p]))) for x, p in ((q, i), (k, j))]
+        return float((turned[0] * turned[1]).sum())
+
+    assert math.isclose(product(7, 4), product(20, 17), rel_tol=1e-5)
+    assert not math.isclose(product(7, 4), product(7, 5), rel_tol=1e-2)
+
+
+def test_positions_may_differ_by_row() -> None:
+    rotary = Rotary(config())
+    rows = rotary(torch.tensor([[0, 1], [5, 6]]))
+    assert rows[0].shape == (2, 1, 2, 6)
+    torch.testing.assert_close(rows[0][1, 0, 0], rotary(torch.tensor([5]))[0][0, 0])
+
+
+def test_attention_is_its_definition_head_by_head() -> None:
+    """softmax(Q K^T / sqrt(D)) V in plain loops; query heads 0, 1 share key head 0."""
+    shape = config(dropout=0.0)
+    layer, rotary = Attention(shape, 0), Rotary(shape)
+    randomise(layer, 1)
+    x = torch.randn(1, 5, 24, generator=torch.Generator().manual_seed(2))
+    cos, sin = rotary(torch.arange(5))
+    y = layer(x, (cos, sin), None, None)
+
+    def normed(v: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return v / (v.square().mean() + shape.norm_eps).sqrt() * weight
+
+    weights = layer.qkv.weight.split([24, 12, 12])
+    heads = torch.zeros(5, 4, 6)
+    for h in range(4):
+        rows, shared = slice(6 * h, 6 * h + 6), slice(6 * (h // 2), 6 * (h // 2) + 6)
+        q = torch.stack([normed(weights[0][rows] @ t, layer.query_norm.weight) for t in x[0]])
+        k = torch.stack([normed(weights[1][shared] @ t, layer.key_norm.weight) for t in x[0]])
+        v = torch.stack([weights[2][shared] @ t for t in x[0]])
+        q, k = rotate(q, cos[0], sin[0]), rotate(k, cos[0], sin[0])
+        for t in range(5):
+            scores = torch.tensor([float(q[t] @ k[s]) / 6**0.5 for s in range(t + 1)])
+            heads[t, h] = scores.softmax(0) @ v[: t + 1]
+    torch.testing.assert_close(y[0], heads.flatten(1) @ layer.output.weight.T)
