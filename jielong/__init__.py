@@ -1,3 +1,3 @@
-"""Jielong (接龙): the whole of ChatGPT, from raw text to an assistant that people rank and improve."""
+"""Jielong (接龙): the whole of ChatGPT, from raw text to an assistant people rank and improve."""
 
 __version__ = "0.1.0"

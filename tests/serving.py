@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterator
 
 import torch
-import uvicorn
 
 from jielong.generation.loading import Assistant
 from jielong.model.config import ModelConfig
 from jielong.model.decoder import Decoder
-from jielong.server.app import create_app
+from jielong.server.app import create_app, make_server
 from jielong.tokenizer.bpe import Tokenizer
 
 TEXTS = ["你好，很高兴见到你！我们接龙吧。Hello there, my friend.\n"] * 20
@@ -62,8 +61,7 @@ def count_steps(assistant: Assistant) -> list[int]:
 @contextlib.contextmanager
 def serving(assistant: Assistant, **settings: int) -> Iterator[str]:
     """The URL of a server for `assistant`; `settings` go to `create_app`."""
-    config = uvicorn.Config(create_app(assistant, **settings), log_level="warning", ws="none")
-    server = uvicorn.Server(config)
+    server = make_server(create_app(assistant, **settings), shutdown_s=0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

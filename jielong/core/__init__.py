@@ -1,1 +1,1 @@
-"""What every other room stands on: errors, configuration, files, run directories, devices, progress."""
+"""What every other room stands on: errors, configuration, files, run directories, devices."""

@@ -36,7 +36,9 @@ def load(cls: type[T], path: Path, overrides: Iterable[str] = ()) -> T:
 
 def parse(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     """Build `cls` from plain values, refusing whatever does not fit."""
-    fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, cls)) if field.init}
+    fields = {
+        field.name: field for field in dataclasses.fields(typing.cast(Any, cls)) if field.init
+    }
     hints = typing.get_type_hints(cls)
     prefix = f"{where}." if where else ""
     for key in values:
@@ -84,36 +86,32 @@ def _parse_value(text: str) -> Any:  # noqa: ANN401 - any TOML value
         return text
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401, PLR0911 - one case a type
+def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - any type's value
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        options = [argument for argument in arguments if argument is not type(None)]
-        return _convert(options[0], value, where)
+        return _convert(next(a for a in arguments if a is not type(None)), value, where)
     if origin is Literal:
         if value not in arguments:
             raise ConfigError(f"{where}: {value!r}: choose one of {', '.join(map(repr, arguments))}")
         return value
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where}: {value!r}: expected a list")
+        _expect(isinstance(value, list | tuple), value, where, "a list")
         return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: {value!r}: expected a table")
+        _expect(isinstance(value, Mapping), value, where, "a table")
         return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: {value!r}: expected a table of settings")
+        _expect(isinstance(value, Mapping), value, where, "a table of settings")
         return parse(typing.cast(type, hint), value, where)
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not hint:
-        raise ConfigError(f"{where}: {value!r} is {_kind(value)}: expected {hint.__name__}")
+    _expect(type(value) is hint, value, where, hint.__name__)
     return value
 
 
-def _kind(value: Any) -> str:  # noqa: ANN401 - any TOML value
-    return f"of type {type(value).__name__}"
+def _expect(fits: bool, value: Any, where: str, kind: str) -> None:  # noqa: ANN401 - any value
+    if not fits:
+        raise ConfigError(f"{where}: {value!r} is a {type(value).__name__}: expected {kind}")
 
 
 def _suggestion(key: str, known: Iterable[str]) -> str:
@@ -142,7 +140,9 @@ def _toml_lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
 
 
 def _toml_key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _quoted(key)
+    return (
+        key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _quoted(key)
+    )
 
 
 def _toml_value(value: Any) -> str:  # noqa: ANN401 - any TOML value

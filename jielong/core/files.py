@@ -40,7 +40,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one line to a log; a kill may cut it, so whoever reads the log expects a last half line."""
+    """Add one line to a log. A kill may cut it: readers must expect half a line at the end."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")

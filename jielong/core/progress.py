@@ -1,4 +1,4 @@
-"""What a person sees while a long job runs: where it is, how fast, how long still, where it writes."""
+"""What a person sees while a long job runs: where it is, how long still, where it writes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -18,6 +18,7 @@ from jielong import __version__
 from jielong.core import config as configs
 from jielong.core.errors import RunDirectoryError
 from jielong.core.files import append_line, sha256_file, write_atomic
+from jielong.core.resources import peak_rss_bytes
 
 MANIFEST = "manifest.json"
 

@@ -50,6 +50,7 @@ class TaskScore:
     sft: float | None = None
     ppo: float | None = None
     ppo_ptx: float | None = None
+    ppo_chain: float | None = None  # PPO on the checker of idiom chains
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,13 +181,14 @@ def _object(cls: type, value: Any, where: str) -> Any:  # noqa: ANN401 - JSON in
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - one case a type
+    """`value` as the type that `hint` asks for, or a `DataError` with its place."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any or (value is None and types.NoneType in arguments):
+    if hint is Any:
         return value
     if is_dataclass(hint):
         return _object(typing.cast(type, hint), value, f"{where}.")
     if origin is types.UnionType:
-        return _convert(arguments[0], value, where)
+        return None if value is None else _convert(arguments[0], value, where)
     if origin is Literal:
         return _expected(value in arguments, value, f"one of {', '.join(arguments)}", where)
     if origin is tuple:

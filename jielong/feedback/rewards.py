@@ -6,7 +6,7 @@ that knows the right answers.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,10 +27,13 @@ class Answers:
     prompts: Sequence[Any] = field(default_factory=tuple)
 
 
+@runtime_checkable
 class Reward(Protocol):
     """Scores (B,) float32; higher is better."""
 
-    def __call__(self, answers: Answers) -> Tensor: ...
+    def __call__(self, answers: Answers) -> Tensor:
+        """Score all rows."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ class FunctionReward:
 
 
 def apply_no_eos_rule(scores: Tensor, finished: Tensor, rule: str, amount: float) -> Tensor:
-    """What an answer that was cut short is worth: as scored, a fixed score, or its score less `amount`.
+    """What an answer that was cut short is worth, (B,).
 
-    `rule` is "none", "set" or "subtract".
+    `rule` "none": as scored; "set": a fixed -`amount`; "subtract": its score less `amount`.
     """
     if rule == "set":
         return torch.where(finished, scores, torch.full_like(scores, -amount))

@@ -10,19 +10,18 @@ from jielong.tokenizer.chat_template import Message, render
 
 @dataclass(frozen=True)
 class Fitted:
-    """`ids` end where the assistant is to speak; `dropped_turns` oldest messages are not in them."""
+    """`ids` end where the assistant is to speak; the `dropped_turns` oldest messages left."""
 
     ids: list[int]
     dropped_turns: int
 
 
-def fit(
-    tokenizer: Tokenizer, messages: Sequence[Message], context: int, reserve: int
-) -> Fitted:
+def fit(tokenizer: Tokenizer, messages: Sequence[Message], context: int, reserve: int) -> Fitted:
     """Render `messages`, leaving `reserve` tokens for the answer.
 
-    While they are too long, the oldest user turn leaves together with its answer. The system message
-    and the newest user turn always stay; raises `ContextLengthError` when these alone are too long.
+    While they are too long, the oldest user turn leaves together with its answer. The system
+    message and the newest user turn always stay; raises `ContextLengthError` when these alone are
+    too long.
     """
     messages = list(messages)
     head = messages[:1] if messages and messages[0]["role"] == "system" else []

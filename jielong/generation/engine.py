@@ -113,8 +113,7 @@ def decode(
     hidden = model.hidden(ids.to(device), is_token=is_token.to(device), cache=cache)[:, -1]
     for step in range(steps):
         tokens, logps = choose(model.logits(hidden), sampling, uniforms[rows, step])
-        for row, token, logp in zip(rows.tolist(), tokens.tolist(), logps.tolist(), strict=True):
-            yield row, token, logp
+        yield from zip(rows.tolist(), tokens.tolist(), logps.tolist(), strict=True)
         going = tokens != SPECIAL.eos
         if step + 1 == steps or not going.any():
             return

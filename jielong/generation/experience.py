@@ -28,7 +28,7 @@ from jielong.objectives.ppo import (
 
 @dataclass(frozen=True, kw_only=True)
 class PPOSettings:
-    """The numbers of the algorithm. `beta` and the KL are in nats; `temperature` is the sampler's."""
+    """The numbers of the algorithm; the KL is in nats, `temperature` is the sampler's."""
 
     beta: float = 0.2
     gamma: float = 1.0
@@ -69,7 +69,7 @@ def freeze(
     scores: Tensor,
     settings: PPOSettings,
 ) -> Experience:
-    """Compute what stays fixed while the policy learns from `rollouts` with rewards `scores` (B,)."""
+    """Compute what stays fixed while the policy learns from `rollouts` scored `scores` (B,)."""
     pieces = []
     for part in _split(rollouts, settings.micro_batch):
         logits, values = module(part.ids[:, :-1], select=part.chosen)

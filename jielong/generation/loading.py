@@ -99,7 +99,9 @@ def _load_into(kind: type[M], folder: Path) -> M:
         model.load_state_dict(load(file.read_bytes()))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{file}: cannot be loaded ({reason}): train or copy it anew") from None
+        raise CheckpointError(
+            f"{file}: cannot be loaded ({reason}): train or copy it anew"
+        ) from None
     return model.to(default_device())
 
 

@@ -42,9 +42,14 @@ class Rollouts:
 
     def select(self, rows: Tensor) -> "Rollouts":
         """The rollouts of some rows."""
-        texts = [self.texts[row] for row in rows.tolist()]
-        tensors = (self.ids, self.lengths, self.chosen, self.mask, self.finished)
-        return Rollouts(*(tensor[rows] for tensor in tensors), texts)
+        return Rollouts(
+            ids=self.ids[rows],
+            lengths=self.lengths[rows],
+            chosen=self.chosen[rows],
+            mask=self.mask[rows],
+            finished=self.finished[rows],
+            texts=[self.texts[row] for row in rows.tolist()],
+        )
 
 
 def collect(assistant: Assistant, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Rollouts:
@@ -77,8 +82,14 @@ def lay_out(
     sizes = lengths - starts
     mask = torch.arange(int(sizes.max())) < sizes[:, None]
     finished = torch.tensor([bool(answer) and answer[-1] == SPECIAL.eos for answer in answers])
-    tensors = (tensor.to(device) for tensor in (ids, lengths, chosen, mask, finished))
-    return Rollouts(*tensors, texts)
+    return Rollouts(
+        ids=ids.to(device),
+        lengths=lengths.to(device),
+        chosen=chosen.to(device),
+        mask=mask.to(device),
+        finished=finished.to(device),
+        texts=texts,
+    )
 
 
 def check_sampling(sampling: Sampling) -> None:

@@ -49,7 +49,7 @@ def keep_top_k(scores: Tensor, k: int) -> Tensor:
 
 
 def keep_top_p(scores: Tensor, p: float) -> Tensor:
-    """Keep the smallest set of most probable tokens whose probabilities reach p (arXiv:1904.09751)."""
+    """Keep the fewest most probable tokens whose probabilities reach p (arXiv:1904.09751)."""
     ordered, order = scores.sort(dim=-1, descending=True)
     probabilities = ordered.softmax(dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities

@@ -1,6 +1,7 @@
 """What PPO moves: a policy, a value network of its own, and a running average of the policy."""
 
 import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -29,5 +30,3 @@ class ActorCritic(nn.Module):
         """average <- decay * average + (1 - decay) * policy."""
         for mean, now in zip(self.average.parameters(), self.policy.parameters(), strict=True):
             mean.lerp_(now, 1 - decay)
-
-

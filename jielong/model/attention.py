@@ -1,6 +1,6 @@
 """Causal self-attention with rotary positions, QK-norm and grouped queries.
 
-    Attention(Q, K, V) = softmax(Q K^T / sqrt(D)) V       (arXiv:1706.03762, eq. 1)
+Attention(Q, K, V) = softmax(Q K^T / sqrt(D)) V       (arXiv:1706.03762, eq. 1)
 """
 
 import torch
@@ -12,7 +12,7 @@ from jielong.model.kv_cache import KVCache
 
 
 class Rotary(nn.Module):
-    """Rotary positions (arXiv:2104.09864): the angle of channel pair i at position p is p * base^(-2i/D)."""
+    """Rotary positions (arXiv:2104.09864): pair i turns by p * base^(-2i/D) at position p."""
 
     cos: Tensor
     sin: Tensor
@@ -38,7 +38,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """One layer's self-attention. The projections for Q, K and V are one matrix: one large product."""
+    """One layer's self-attention; Q, K and V are projected by one matrix in one large product."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()

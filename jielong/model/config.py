@@ -30,7 +30,9 @@ class ModelConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)}: must be at least 1")
         if self.width % self.n_head or (self.width // self.n_head) % 2:
-            raise ValueError(f"n_head: {self.n_head}: must divide width {self.width} into even heads")
+            raise ValueError(
+                f"n_head: {self.n_head}: must divide width {self.width} into even heads"
+            )
         if self.n_head % self.n_kv_head:
             raise ValueError(f"n_kv_head: {self.n_kv_head}: must divide n_head {self.n_head}")
         if not 0 <= self.dropout < 1:

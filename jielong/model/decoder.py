@@ -26,13 +26,11 @@ class Decoder(nn.Module):
         self.rotary = Rotary(config)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
-        self.head = (
-            None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
-        )
+        self.head = None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
         self.apply(_initialise)
-        for block in self.blocks:
-            nn.init.zeros_(block.attention.output.weight)
-            nn.init.zeros_(block.feed_forward.down.weight)
+        for name, parameter in self.named_parameters():
+            if name.endswith(("attention.output.weight", "feed_forward.down.weight")):
+                nn.init.zeros_(parameter)
 
     def hidden(
         self, ids: Tensor, *, is_token: Tensor | None = None, cache: KVCache | None = None

@@ -47,7 +47,7 @@ class ScalarModel(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, mean: float, std: float = 1.0) -> None:
-        """Shift and scale so that scores of the given mean and deviation become mean 0, deviation 1."""
+        """Shift and scale: scores of this mean and deviation come to mean 0, deviation 1."""
         self.shift.add_(mean / float(self.scale))
         self.scale.div_(std)
 

@@ -4,7 +4,7 @@ Pretraining, fine-tuning on conversations and the pretraining term of PPO-ptx ar
 only the mask of what counts differs.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,10 +24,13 @@ class TokenBatch(NamedTuple):
     counts: Tensor
 
 
+@runtime_checkable
 class LanguageModel(Protocol):
     """Scores (N, V) of what follows the selected positions of `ids` (B, T)."""
 
-    def __call__(self, ids: Tensor, *, select: Tensor) -> Tensor: ...
+    def __call__(self, ids: Tensor, *, select: Tensor) -> Tensor:
+        """Score the selected positions."""
+        ...
 
 
 def next_token_loss(model: LanguageModel, batch: TokenBatch) -> Loss:

@@ -1,8 +1,8 @@
 """Proximal policy optimisation for language models, as pure functions.
 
 The policy maximises E[R - beta KL(pi || ref)] (arXiv:2203.02155, eq. 2) by the clipped surrogate of
-arXiv:1707.06347. Tensors are (B, T) over response positions; `mask` (B, T) is True on the response's
-own tokens, its <eos> included, False after it. Log-probabilities in nats.
+arXiv:1707.06347. Tensors are (B, T) over response positions; `mask` (B, T) is True on the
+response's own tokens, its <eos> included, False after it. Log-probabilities in nats.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from jielong.objectives.loss import Loss
 
 
 def kl_estimates(logp: Tensor, logp_ref: Tensor, kind: str = "k1") -> Tensor:
-    """Per-token estimates of KL(pi || ref) from samples of pi (after J. Schulman's note on k1, k2, k3).
+    """Per-token estimates of KL(pi || ref) from samples of pi (J. Schulman, 2020).
 
     k1 = log pi/ref is unbiased and may be negative; k2 = k1^2 / 2 is the one whose *gradient* is
     that of the KL; k3 = (e^-k1 - 1) + k1 is unbiased and never negative.
@@ -52,16 +52,17 @@ def advantages_and_returns(
     eqs. 11, 16). V after the last action is 0, whether the answer ended or was cut. Returns are
     A + V, the targets of the value network, taken before any whitening.
     """
-    values = values * mask
     advantages = torch.zeros_like(rewards)
     following = torch.zeros_like(rewards[:, 0])
     next_value = torch.zeros_like(rewards[:, 0])
     for t in range(rewards.shape[1] - 1, -1, -1):
+        # Between two turns of the policy stand tokens of others: they are stepped over.
+        own = mask[:, t]
         delta = rewards[:, t] + gamma * next_value - values[:, t]
-        following = (delta + gamma * lam * following) * mask[:, t]
+        following = torch.where(own, delta + gamma * lam * following, following)
+        next_value = torch.where(own, values[:, t], next_value)
         advantages[:, t] = following
-        next_value = values[:, t]
-    return advantages, (advantages + values) * mask
+    return advantages.where(mask, 0), (advantages + values).where(mask, 0)
 
 
 def whiten(values: Tensor, mask: Tensor) -> Tensor:
@@ -100,7 +101,9 @@ def policy_loss(
 def value_loss(
     values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float
 ) -> tuple[Tensor, Tensor]:
-    """0.5 max((V - ret)^2, (clip(V, V_old - clip, V_old + clip) - ret)^2) and the clipped count, sums.
+    """The clipped squared error of the values and how many were clipped, as sums.
+
+    0.5 max((V - ret)^2, (clip(V, V_old - clip, V_old + clip) - ret)^2)
 
     The larger error is taken, so a value gains nothing by leaping past its clip range
     (openai/baselines, ppo2).
@@ -122,7 +125,12 @@ class PPOBatch(NamedTuple):
 
 
 def ppo_loss(
-    logp: Tensor, values: Tensor, batch: PPOBatch, clip: float, value_clip: float, value_weight: float
+    logp: Tensor,
+    values: Tensor,
+    batch: PPOBatch,
+    clip: float,
+    value_clip: float,
+    value_weight: float,
 ) -> Loss:
     """Policy and value losses together, summed over response tokens.
 
@@ -148,6 +156,6 @@ def ppo_loss(
 
 
 def adapt_beta(beta: float, kl: float, target: float, episodes: int, horizon: int) -> float:
-    """beta (1 + clip(KL / target - 1, -0.2, 0.2) * episodes / horizon)  (arXiv:1909.08593, sec. 2.2)."""
+    """beta (1 + clip(KL / target - 1, -0.2, 0.2) n / horizon)  (arXiv:1909.08593, sec. 2.2)."""
     error = min(max(kl / target - 1, -0.2), 0.2)
     return beta * (1 + error * episodes / horizon)

@@ -1,6 +1,6 @@
-"""Learning what people prefer from K answers ranked by them (InstructGPT, arXiv:2203.02155, eq. 1)."""
+"""Learning what people prefer from K answers that they ranked (arXiv:2203.02155, eq. 1)."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,10 +23,13 @@ class RankingBatch(NamedTuple):
     ranks: Tensor
 
 
+@runtime_checkable
 class RewardModel(Protocol):
     """A score (N,) for each row of right-padded `ids` (N, T) with `lengths` (N,)."""
 
-    def rewards(self, ids: Tensor, lengths: Tensor) -> Tensor: ...
+    def rewards(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Score each row."""
+        ...
 
 
 def ranking_loss(model: RewardModel, batch: RankingBatch) -> Loss:
@@ -40,9 +43,9 @@ def ranking_loss(model: RewardModel, batch: RankingBatch) -> Loss:
 def k_way_loss(scores: Tensor, ranks: Tensor) -> Loss:
     """For each prompt the mean over its strict pairs of -log sigmoid(r_better - r_worse).
 
-    `scores`, `ranks` (P, K), rank 0 for no answer. Ties are dropped and the mean is over the pairs that remain (without
-    ties: the paper's 1 / C(K, 2)). A prompt with ties only counts neither in the sum nor in
-    `items`. The metric `accuracy` is the share of pairs in the right order, score ties one half.
+    `scores`, `ranks` (P, K), rank 0 for no answer. Ties are dropped and the mean is over the pairs
+    that remain (without ties: the paper's 1 / C(K, 2)). A prompt with ties only counts neither in
+    the sum nor in `items`. The metric `accuracy` is the share of pairs in the right order, score ties one half.
     """
     # (P, K, K): i is ranked above j, and both are answers
     better = (ranks[:, :, None] < ranks[:, None, :]) & (ranks[:, :, None] > 0)

@@ -1,5 +1,6 @@
 """`jielong serve`: one process, one model, an API and a page."""
 
+import asyncio
 import hashlib
 import socket
 import time
@@ -51,6 +52,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.engine = engine
     app.add_middleware(Guard, hosts=hosts)
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(HTTPException, on_http_error)
@@ -65,15 +67,7 @@ def serve(model: Path, host: str = "127.0.0.1", port: int = 8000) -> None:
     with _listen(host, port) as listener:
         assistant = load_assistant(model)
         hosts = {host, socket.gethostname(), f"{socket.gethostname()}.local"}
-        config = uvicorn.Config(
-            create_app(assistant, hosts=hosts),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            timeout_graceful_shutdown=_SHUTDOWN_S,
-        )
+        server = make_server(create_app(assistant, hosts=hosts))
         shown_host = f"[{host}]" if ":" in host else host
         url = f"http://{shown_host}:{listener.getsockname()[1]}"
         say(assistant.describe())
@@ -81,7 +75,34 @@ def serve(model: Path, host: str = "127.0.0.1", port: int = 8000) -> None:
         if host not in _LOOPBACK:
             say(f"{host}: whoever reaches this address can use the model: there are no accounts")
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
+
+
+def make_server(app: FastAPI, shutdown_s: float = _SHUTDOWN_S) -> uvicorn.Server:
+    """uvicorn as we run it; answers that are being made at the end get `shutdown_s` seconds."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+    )
+    return _Server(config, app.state.engine, shutdown_s)
+
+
+class _Server(uvicorn.Server):
+    """Ends the engine before uvicorn ends the requests: their clients are told, not cut off."""
+
+    def __init__(self, config: uvicorn.Config, engine: EngineThread, shutdown_s: float) -> None:
+        super().__init__(config)
+        self._engine = engine
+        self._shutdown_s = shutdown_s
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, let answers end, then close."""
+        asyncio.get_running_loop().call_later(self._shutdown_s, self._engine.close)
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -104,7 +104,7 @@ class EngineThread:
         with self._changed:
             if not self.is_ready:
                 raise EngineClosedError("the server is shutting down")
-            if self._current is not None and len(self._jobs) >= self._waiting:
+            if len(self._jobs) + (self._current is not None) > self._waiting:
                 retry_after_s = min(max(math.ceil(self._job_s), 1), _LONGEST_WAIT_S)
                 raise QueueFullError(
                     f"{len(self._jobs)} requests are waiting already: "

@@ -115,7 +115,7 @@ class ChatRequest(_Strict):
         ]
         | None
     ) = None
-    n: Literal[1] | None = None
+    n: Annotated[int, Field(ge=1, le=1)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     continue_final_message: bool | None = None

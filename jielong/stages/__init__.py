@@ -8,5 +8,6 @@ STAGES = {
     "reward": "jielong.stages.reward:RewardConfig",
     "ppo": "jielong.stages.ppo:PPOConfig",
     "evaluate": "jielong.stages.evaluate:EvaluateConfig",
+    "quickstart": "jielong.stages.quickstart:QuickstartConfig",
 }
 """Where each stage's configuration is; imported only when that stage is asked for."""

@@ -138,9 +138,8 @@ class Alignment:
             for name in ("sft", "ppo_chain"):
                 rollouts = self._generate(name, prompts, number, greedy=greedy)
                 repeated = [p for p in prompts for _ in range(number)]
-                answers = Answers(
-                    rollouts.ids, rollouts.lengths, rollouts.texts, rollouts.finished, repeated
-                )
+                done = rollouts.finished.tolist()
+                answers = Answers(rollouts.ids, rollouts.lengths, rollouts.texts, done, repeated)
                 valid[name] = reward(answers).numpy().astype(np.float64).reshape(-1, number)
             wins = win_rate(valid["ppo_chain"], valid["sft"], seed=config.seed)
             suffix = ", greedy" if greedy else ""
@@ -180,7 +179,7 @@ class Alignment:
         return Sampled(rollouts, scores.reshape(-1, number), lengths.reshape(-1, number))
 
     def _kl(self, name: str, rollouts: Rollouts) -> float:
-        """KL from SFT in nats: the mean over answers of the summed log ratio, at the sampler's T."""
+        """KL from SFT in nats: the mean over answers of the summed log ratio."""
         first = _sequence_logp(self.models[name].model, rollouts, self.config.temperature)
         second = _sequence_logp(self.models["sft"].model, rollouts, self.config.temperature)
         return (first - second).mean().item()

@@ -28,8 +28,8 @@ from jielong.evaluation.summary import (
     BitsPerByteSummary,
     StageCost,
     Summary,
-    Tax,
     TaskScore,
+    Tax,
     write_summary,
 )
 from jielong.generation.engine import generate
@@ -141,7 +141,10 @@ def measure_text(
         ngram_all=whole.overall.estimate,
         xz=xz_bits_per_byte(held_out),
         xz_after_training_text=xz_bits_per_byte(held_out, known),
-        by_language={"model": scores["base"].by_language, "ngram_all": whole.by_language},
+        by_language={
+            language: {"model": value, "ngram_all": whole.by_language[language]}
+            for language, value in scores["base"].by_language.items()
+        },
     )
     tax = Tax(**{name: result.overall.estimate for name, result in scores.items()})
     text = {

@@ -38,7 +38,7 @@ class Prompt:
 
 
 def sentences(lexicon: Lexicon, split: Split) -> list[Prompt]:
-    """"Write a sentence with the word X": what the gold labeller judges."""
+    """ "Write a sentence with the word X": what the gold labeller judges."""
     found = sentence_prompts(lexicon, split, _PROMPT_SEED)
     return [Prompt(p.id, p.group, p.lang, p.messages, p.constraints, p.example) for p in found]
 
@@ -46,9 +46,7 @@ def sentences(lexicon: Lexicon, split: Split) -> list[Prompt]:
 def chains(lexicon: Lexicon, split: Split) -> list[Prompt]:
     """Idiom chains, whose answers can be looked up."""
     items = FAMILIES["idiom_chain"].items(lexicon, split, _PROMPT_SEED)
-    return [
-        Prompt(i.id, min(i.keys), i.lang, i.messages, {}, i.demonstration, i) for i in items
-    ]
+    return [Prompt(i.id, min(i.keys), i.lang, i.messages, {}, i.demonstration, i) for i in items]
 
 
 @dataclass(frozen=True)

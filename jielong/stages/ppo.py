@@ -27,7 +27,7 @@ from jielong.model.actor_critic import ActorCritic
 from jielong.model.decoder import Decoder
 from jielong.model.heads import ScalarModel, start_from
 from jielong.stages.judging import Judge, load_judge
-from jielong.stages.ppo_batches import PPOBatches, PPOState, RolloutConfig
+from jielong.stages.ppo_batches import Actors, Goal, PPOBatches, PPOState, RolloutConfig
 from jielong.stages.pretrain import document_parts
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, seconds_logged
@@ -93,19 +93,14 @@ def run(config: PPOConfig, *, resume: bool = False) -> Path:
     module.to(default_device()).train()
     reference = assistant.model.requires_grad_(False)
     state = PPOState(beta=config.settings.beta, ptx_weight=config.ptx.weight)
-    batches = PPOBatches(
-        assistant=assistant,
-        module=module,
-        reference=reference,
-        prompts=judge.prompts(config.reward == "idiom_chain", "train"),
-        rewards=_rewards(config, judge),
-        rollout=config.rollout,
-        settings=config.settings,
-        state=state,
-        seed=config.seed,
-        documents=_documents(config, parents["data"]),
-        target_ratio=config.ptx.ratio or None,
+    goal = Goal(
+        judge.prompts(config.reward == "idiom_chain", "train"),
+        _rewards(config, judge),
+        _documents(config, parents["data"]),
+        config.ptx.ratio,
     )
+    actors = Actors(assistant, module, reference)
+    batches = PPOBatches(actors, goal, config.rollout, config.settings, state, config.seed)
     boundary = config.rollout.steps_per_iteration
     steps = config.rollout.iterations * boundary
     learner = Learner(
@@ -159,13 +154,13 @@ def _rewards(config: PPOConfig, judge: Judge) -> dict:
 
 
 def _value_network(config: PPOConfig, assistant: Assistant) -> ScalarModel:
-    """The reward model's copy, head, shift and scale included; else the policy's with a zero head."""
+    """The reward model's copy, shift and scale included; else the policy's with a zero head."""
     if config.reward == "model":
         model, tokenizer = load_reward_model(config.reward_run)
         if tokenizer.token_bytes != assistant.tokenizer.token_bytes:
             raise JielongError(
-                f"reward_run: {config.reward_run}: reads another vocabulary than {config.init_from}: "
-                "train the reward model from the same tokenize run"
+                f"reward_run: {config.reward_run}: reads another vocabulary than init_from "
+                f"{config.init_from}: train the reward model from the same tokenize run"
             )
         value = ScalarModel(dataclasses.replace(model.config, dropout=0.0))
         value.load_state_dict(model.state_dict())
@@ -196,7 +191,9 @@ def _documents(config: PPOConfig, data: Path) -> Callable[[int, float], Part] | 
     def documents(step: int, weight: float) -> Part:
         plain = part(step)
         return dataclasses.replace(
-            plain, objective=lambda module, batch: plain.objective(module.policy, batch), weight=weight
+            plain,
+            objective=lambda module, batch: plain.objective(module.policy, batch),
+            weight=weight,
         )
 
     return documents

@@ -91,29 +91,45 @@ class PPOState:
         self.__dict__.update(values)
 
 
+@dataclass(frozen=True)
+class Actors:
+    """Who takes part: the assistant that samples by the policy, what is trained, what stays."""
+
+    assistant: Assistant
+    module: ActorCritic
+    reference: Decoder
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is asked and what is rewarded ("reward" is maximised, others are only logged).
+
+    `documents(step, weight)` is the pretraining part of a step, if any; `ptx_ratio` holds its
+    gradient's norm at that multiple of PPO's, else its weight stays as it is.
+    """
+
+    prompts: Sequence[Prompt]
+    rewards: Mapping[str, Reward]
+    documents: Documents | None = None
+    ptx_ratio: float = 0.0
+
+
 class PPOBatches:
-    """`batches(step)`: collects at the first step of each iteration, then serves its minibatches."""
+    """`batches(step)`: collects at an iteration's first step, then serves its minibatches."""
 
     def __init__(
         self,
-        *,
-        assistant: Assistant,
-        module: ActorCritic,
-        reference: Decoder,
-        prompts: Sequence[Prompt],
-        rewards: Mapping[str, Reward],
+        actors: Actors,
+        goal: Goal,
         rollout: RolloutConfig,
         settings: PPOSettings,
         state: PPOState,
         seed: int,
-        documents: Documents | None = None,
-        target_ratio: float | None = None,
     ) -> None:
-        self.assistant = replace(assistant, model=module.policy)
-        self.module, self.reference = module, reference
-        self.prompts, self.rewards = prompts, rewards
-        self.rollout, self.settings, self.state = rollout, settings, state
-        self.seed, self.documents, self.target_ratio = seed, documents, target_ratio
+        self.module, self.reference = actors.module, actors.reference
+        self.assistant = replace(actors.assistant, model=actors.module.policy)
+        self.goal, self.rollout, self.settings = goal, rollout, settings
+        self.state, self.seed = state, seed
         self.metrics: dict[str, float] = {}
         self._experience: Experience | None = None
         self._stopped = False
@@ -132,23 +148,25 @@ class PPOBatches:
         minibatch = self._experience.select(self._rows(iteration, place))
         settings = replace(self.settings, beta=self.state.beta)
         parts = [Part([minibatch], ppo_objective(settings), veto=self._veto)]
-        if self.documents is not None:
-            parts.append(self.documents(step, self.state.ptx_weight))
+        if self.goal.documents is not None:
+            parts.append(self.goal.documents(step, self.state.ptx_weight))
         return parts
 
     def after_step(self, _learner: Learner, metrics: dict[str, float]) -> None:
         """A hook: add the iteration's figures to its first step's line."""
         metrics |= self.metrics
         self.metrics = {}
-        if self.target_ratio and "ptx_own_gradient_norm" in metrics:
+        if self.goal.ptx_ratio and "ptx_own_gradient_norm" in metrics:
             ptx_norm = self.state.ptx_weight * metrics["ptx_own_gradient_norm"]
             metrics["ptx_ratio"] = ptx_norm / max(metrics["own_gradient_norm"], 1e-12)
             metrics["ptx_weight"] = self.state.ptx_weight
-            self.state.aim(self.target_ratio, metrics)
+            self.state.aim(self.goal.ptx_ratio, metrics)
 
     def _rows(self, iteration: int, place: int) -> Tensor:
         epoch, number = divmod(place, self.rollout.batch // self.rollout.minibatch)
-        order = generator(self.seed, "minibatches", iteration, epoch).permutation(self.rollout.batch)
+        order = generator(self.seed, "minibatches", iteration, epoch).permutation(
+            self.rollout.batch
+        )
         size = self.rollout.minibatch
         return torch.from_numpy(order[number * size : (number + 1) * size])
 
@@ -159,7 +177,9 @@ class PPOBatches:
     def _collect(self, iteration: int) -> None:
         config = self.rollout
         random = generator(self.seed, "prompts", iteration)
-        chosen = [self.prompts[i] for i in random.integers(len(self.prompts), size=config.batch)]
+        chosen = [
+            self.goal.prompts[i] for i in random.integers(len(self.goal.prompts), size=config.batch)
+        ]
         sampling = Sampling(
             temperature=self.settings.temperature,
             max_tokens=config.max_tokens,
@@ -168,7 +188,9 @@ class PPOBatches:
         tokenizer = self.assistant.tokenizer
         ids = [render(tokenizer, p.messages, generation_prompt=True).ids for p in chosen]
         rollouts = collect(self.assistant, ids, sampling)
-        scores = {name: reward(answers(rollouts, chosen)) for name, reward in self.rewards.items()}
+        scores = {
+            name: reward(answers(rollouts, chosen)) for name, reward in self.goal.rewards.items()
+        }
         total = apply_no_eos_rule(
             scores["reward"], rollouts.finished, config.no_eos, config.no_eos_amount
         )

@@ -67,7 +67,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
 def document_parts(
     tokens: np.ndarray, batch: int, window: int, seed: int, weight: float = 1.0, name: str = ""
 ) -> Callable[[int], Part]:
-    """Windows of plain text as one term of a step: all of pretraining, a share of SFT and PPO-ptx."""
+    """Windows of plain text as a term of a step: pretraining itself, a share of SFT and PPO-ptx."""
 
     def part(step: int) -> Part:
         rows = window_rows(tokens, window + 1, batch, derive(seed, "documents"), step)

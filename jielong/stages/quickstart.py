@@ -102,6 +102,8 @@ def _rebase(value: Any, root: str, directory: str) -> Any:  # noqa: ANN401 - any
     """Every path under `root` as one under `directory`."""
     if isinstance(value, dict):
         return {key: _rebase(item, root, directory) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rebase(item, root, directory) for item in value]
     if isinstance(value, str) and (value == root or value.startswith(f"{root}/")):
         return directory + value[len(root) :]
     return value

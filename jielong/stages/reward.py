@@ -1,4 +1,4 @@
-"""Reward: sample answers from an SFT model, have them ranked, and learn to score as people would."""
+"""Reward: sample answers from an SFT model, have them ranked, learn to score as people would."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ def run(config: RewardConfig, *, resume: bool = False) -> Path:
     )
     plan = Plan(steps=steps, save_every=config.save_every)
     run_training(run, learner, lambda step: [Part([batches(step)], ranking_loss)], plan)
-    mean, deviation = _calibrate(config, model, assistant.tokenizer, parents["prepared"])
+    mean, deviation = _calibrate(model, assistant.tokenizer, parents["prepared"])
     save_model(run.path, model, assistant.tokenizer)
     run.finish(
         {
@@ -196,14 +196,11 @@ def _sampling(config: RewardConfig, purpose: str) -> Sampling:
     )
 
 
-def _calibrate(
-    config: RewardConfig, model: ScalarModel, tokenizer: Tokenizer, prepared: Path
-) -> tuple[float, float]:
+def _calibrate(model: ScalarModel, tokenizer: Tokenizer, prepared: Path) -> tuple[float, float]:
     """Shift scores so that demonstrations have mean 0; returns their mean and deviation before."""
     prompts = sentences(Lexicon.load(prepared / "lexicon.json"), "train")[:256]
     rows = [
-        [*render(tokenizer, p.messages, generation_prompt=True).ids, *tokenizer.encode(p.example)]
-        + [tokenizer.special.eos]
+        render(tokenizer, [*p.messages, {"role": "assistant", "content": p.example}]).ids
         for p in prompts
     ]
     batch = collate([([row], [1]) for row in rows], tokenizer.special.pad)

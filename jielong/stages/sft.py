@@ -1,4 +1,4 @@
-"""SFT: teach a base model to answer, from demonstrations, without letting it forget the language."""
+"""SFT: teach a base model to answer from demonstrations, without forgetting the language."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -30,7 +30,9 @@ def run(config: TokenizeConfig, *, resume: bool = False) -> Path:
         inputs={"documents": parent.path},
         resume=resume,
     )
-    texts = {name: _read(parent.path / "documents" / f"{name}.jsonl") for name in ("train", "valid")}
+    texts = {
+        name: _read(parent.path / "documents" / f"{name}.jsonl") for name in ("train", "valid")
+    }
     say(f"tokenize -> {run.path}: learning {config.vocab_size} tokens")
     tokenizer = Tokenizer.train((record["text"] for record in texts["train"]), config.vocab_size)
     tokenizer.save(run.path)

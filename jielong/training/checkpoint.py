@@ -1,9 +1,9 @@
 """Checkpoints: whole, verified, and enough to go on bit for bit.
 
 `checkpoints/step-000500/` holds `model.safetensors`, `training.safetensors` (optimizer state and
-random generators) and `state.json` (counters, and the hash of the two). The directory is written
-under a temporary name, synced, then renamed: one that has its final name is complete. Nothing is
-ever unpickled.
+random generators) and `state.json` (counters, and the hashes of all three). The directory is
+written under a temporary name, synced, then renamed: one that has its final name is complete.
+Nothing is ever unpickled.
 """
 
 import json
@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from jielong.core.errors import CheckpointError
-from jielong.core.files import sha256_file, sync_directory, write_atomic
+from jielong.core.files import sha256_file, sha256_json, sync_directory, write_atomic
 from jielong.training.learner import Learner
 
 FOLDER = "checkpoints"
@@ -38,11 +38,9 @@ def save_checkpoint(
     try:
         write_atomic(temporary / MODEL, save(_contiguous(learner.module.state_dict())))
         write_atomic(temporary / TRAINING, save(_training_tensors(learner)))
-        state = {
-            "step": learner.step,
-            "extra": dict(extra or {}),
-            "sha256": {name: sha256_file(temporary / name) for name in (MODEL, TRAINING)},
-        }
+        state: dict[str, Any] = {"step": learner.step, "extra": dict(extra or {})}
+        hashes = {name: sha256_file(temporary / name) for name in (MODEL, TRAINING)}
+        state["sha256"] = hashes | {STATE: sha256_json(state)}
         write_atomic(temporary / STATE, json.dumps(state, indent=1) + "\n")
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
@@ -56,7 +54,7 @@ def save_checkpoint(
 
 def checkpoints(run: Path) -> list[Path]:
     """The run's complete checkpoints, oldest first."""
-    return sorted((run / FOLDER).glob("step-*"))
+    return sorted((run / FOLDER).glob("step-*"), key=_order)
 
 
 def latest(run: Path) -> Path:
@@ -96,9 +94,11 @@ def verify(path: Path) -> dict[str, Any]:
     """Check every file of a checkpoint against its recorded hash; returns its `state.json`."""
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        expected = state["sha256"]
-        wrong = [name for name in (MODEL, TRAINING) if sha256_file(path / name) != expected[name]]
-    except (OSError, ValueError, KeyError) as error:
+        expected = state.pop("sha256")
+        found = {name: sha256_file(path / name) for name in (MODEL, TRAINING)}
+        found[STATE] = sha256_json(state)
+        wrong = [name for name in found if found[name] != expected[name]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: damaged ({error}): {_fallback(path)}") from None
     if wrong:
         raise CheckpointError(
@@ -109,10 +109,15 @@ def verify(path: Path) -> dict[str, Any]:
 
 
 def _fallback(path: Path) -> str:
-    earlier = [c.name for c in checkpoints(path.parent.parent) if c.name < path.name]
+    earlier = [c.name for c in checkpoints(path.parent.parent) if _order(c) < _order(path)]
     if earlier:
         return f"delete that directory to go on from {earlier[-1]}"
     return "delete that directory and start the run anew"
+
+
+def _order(path: Path) -> tuple[int, str]:
+    """By step, also when a run has more steps than the name has zeros for."""
+    return len(path.name), path.name
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -76,6 +76,7 @@ class Learner:
                 return part_metrics | {"skipped": 1.0}
             if len(parts) > 1:
                 part_metrics["own_gradient_norm"] = _norm(gradients)
+            if part.weight != 1:
                 torch._foreach_mul_(gradients, part.weight)
             prefix = f"{part.name}_" if part.name else ""
             metrics |= {prefix + name: value for name, value in part_metrics.items()}
@@ -104,16 +105,16 @@ class Learner:
             if loss.total.requires_grad:
                 loss.total.backward()
             losses.append(loss)
-        sums = sum_across(torch.stack([_sum(l.items for l in losses), _sum(l.total for l in losses)]))
+        sums = sum_across(
+            torch.stack([_sum(x.items for x in losses), _sum(x.total for x in losses)])
+        )
         items, loss_total = sums.tolist()
         if items == 0:
             raise DataError(
                 f"step {self.step + 1}: no target in the whole batch ({part.name or 'training'}): "
                 "check the loss mask, or the context is too short for the data"
             )
-        gradients = [
-            torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters
-        ]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         sum_gradients(gradients)
         torch._foreach_div_(gradients, items)
         metrics = {"loss": loss_total / items, "items": items}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jielong.core.progress import progress
 from jielong.core.run_dir import RunDir, read_metrics
@@ -17,12 +17,17 @@ from jielong.training.learner import Learner, Part
 Hook = Callable[[Learner, dict[str, float]], None]
 
 
+@runtime_checkable
 class State(Protocol):
     """What a stage keeps between steps beside the learner, as plain JSON values."""
 
-    def to_dict(self) -> dict[str, Any]: ...
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for a checkpoint."""
+        ...
 
-    def from_dict(self, values: Mapping[str, Any]) -> None: ...
+    def from_dict(self, values: Mapping[str, Any]) -> None:
+        """Put back what `to_dict` gave."""
+        ...
 
 
 def train(

@@ -31,7 +31,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 
 class Muon(Optimizer):
-    """Nesterov momentum, orthogonalised, scaled by sqrt(max(1, rows / columns)); decoupled decay."""
+    """Nesterov momentum, orthogonalised, times sqrt(max(1, rows / columns)); decoupled decay."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Muon(Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """One update of every matrix that has a gradient."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
@@ -57,11 +57,12 @@ class Muon(Optimizer):
         momentum, lr = group["momentum"], group["lr"]
         directions = []
         for parameter in parameters:
-            state = self.state[parameter]
+            state, gradient = self.state[parameter], parameter.grad
+            assert gradient is not None, "step() passes on parameters with a gradient only"
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-            state["momentum"].lerp_(parameter.grad, 1 - momentum)
-            directions.append(parameter.grad.lerp(state["momentum"], momentum))
+            state["momentum"].lerp_(gradient, 1 - momentum)
+            directions.append(gradient.lerp(state["momentum"], momentum))
         steps = orthogonalise(torch.stack(directions))
         scale = max(1.0, shape[0] / shape[1]) ** 0.5
         for parameter, step in zip(parameters, steps, strict=True):

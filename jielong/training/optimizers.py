@@ -61,7 +61,7 @@ def make_optimizers(module: nn.Module, config: OptimizerConfig) -> list[Optimize
 
 @dataclass(frozen=True)
 class Schedule:
-    """The rate's multiplier: linear warm-up from `warmup_from`, flat, linear decay to `final_share`.
+    """The rate's multiplier: a warm-up from `warmup_from`, flat, a decay to `final_share`.
 
     The flat part with a linear cool-down (arXiv:2405.18392) does as well as a cosine and does not
     need to know the end before the cool-down begins.

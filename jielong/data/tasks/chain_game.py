@@ -45,7 +45,9 @@ def _play(index: ChainIndex, word: str, split: Split, rng: Random) -> list[str]:
         ours = index.teach(said[-1][-1], said, rng)
         if ours is None:
             break
-        theirs = [idiom for idiom in index.after(ours, [*said, ours]) if splits.split(idiom) == split]
+        theirs = [
+            idiom for idiom in index.after(ours, [*said, ours]) if splits.split(idiom) == split
+        ]
         if not theirs:
             break
         said += [ours, rng.choice(theirs)]

@@ -99,12 +99,13 @@ def chain_item(
     """
     answers = index.after(said[-1], said)
     taught = index.teach(said[-1][-1], said, rng)
-    if not answers or (taught is None and splits.split(said[-1]) == "train"):
+    in_training = splits.split(said[-1]) == "train"
+    if not answers or (in_training and taught is None):
         return None
     return Item(
         family=family,
         id=f"{family}:{'-'.join(said)}",
-        keys=(*said, taught) if splits.split(said[-1]) == "train" else tuple(said[::2]),
+        keys=(*said, taught) if in_training and taught else tuple(said[::2]),
         lang="zh",
         messages=messages,
         answers=answers,

@@ -104,7 +104,7 @@ def recipe(tmp_path: Path) -> Path:
 
 def test_overrides_win_over_the_recipe(recipe: Path) -> None:
     overrides = ["model.n_layer=7", "model.rate=1e-3", "run_dir=runs/new one", 'files=["a"]']
-    overrides += ["shares.chain=2", "kind=muon", "resume=true", 'sources={laws={n_layer=3}}']
+    overrides += ["shares.chain=2", "kind=muon", "resume=true", "sources={laws={n_layer=3}}"]
     read = config.load(Outer, recipe, overrides)
     assert read.model == Inner(n_layer=7, rate=0.001)
     assert (read.run_dir, read.files, read.kind) == ("runs/new one", ("a",), "muon")

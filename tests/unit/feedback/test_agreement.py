@@ -43,13 +43,13 @@ def test_the_ceiling_without_noise_is_one_and_with_pure_noise_a_half() -> None:
 
 
 def test_the_ceiling_fit_is_that_of_a_library() -> None:
-    """The fitted direction against scikit-learn's logistic regression on both orders of each pair."""
+    """The fitted weights against scikit-learn's logistic regression, each pair both ways round."""
     from sklearn.linear_model import LogisticRegression
 
     from jielong.feedback.agreement import _bradley_terry
 
     rng = np.random.default_rng(1)
-    rows = rng.standard_normal((500, 4)) + [0.6, 0.2, 0.0, -0.3]
+    rows = rng.normal([0.6, 0.2, 0.0, -0.3], 1.0, (500, 4))
     peer = LogisticRegression(C=1 / 2e-3, fit_intercept=False, tol=1e-10)
-    peer.fit(np.concatenate([rows, -rows]), np.repeat([1, 0], 500))
+    peer.fit(np.vstack([rows, -rows]), np.repeat([1, 0], 500))
     assert _bradley_terry(rows) == pytest.approx(peer.coef_[0], rel=1e-4)

@@ -41,6 +41,7 @@ def test_positions_may_differ_by_row() -> None:
     torch.testing.assert_close(rows[0][1, 0, 0], rotary(torch.tensor([5]))[0][0, 0])
 
 
+@torch.no_grad()
 def test_attention_is_its_definition_head_by_head() -> None:
     """softmax(Q K^T / sqrt(D)) V in plain loops; query heads 0, 1 share key head 0."""
     shape = config(dropout=0.0)

@@ -72,9 +72,7 @@ def test_P8_left_padding_and_cache_together_change_nothing() -> None:
     together = model.logits(torch.cat(steps, dim=1))
     for row, size in enumerate(sizes):
         alone = torch.cat([rows[row, 8 - size :], more[row]])[None]
-        torch.testing.assert_close(
-            together[row], model(alone)[0, size - 1 :], atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(together[row], model(alone)[0, size - 1 :], atol=1e-5, rtol=1e-5)
 
 
 def test_P8_the_order_of_rows_changes_nothing() -> None:

@@ -195,18 +195,27 @@ def test_a_failing_answer_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_closing_the_server_ends_what_runs() -> None:
     assistant = speaker("你好", context=LONG, endless=True)
-    results: list[httpx.Response] = []
+    steps = count_steps(assistant)
+    responses: dict[bool, httpx.Response] = {}
 
-    def ask(url: str) -> None:
-        results.append(httpx.post(f"{url}/v1/chat/completions", json=ASK, timeout=30))
+    def ask(stream: bool) -> None:
+        body = ASK | {"stream": stream}
+        responses[stream] = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
 
     with serving(assistant) as url:
-        thread = threading.Thread(target=ask, args=(url,))
-        steps = count_steps(assistant)
-        thread.start()
+        threads = [threading.Thread(target=ask, args=(stream,)) for stream in (True, False)]
+        for thread in threads:
+            thread.start()
         assert wait_until(lambda: steps)
-    thread.join()
-    assert results[0].status_code in (200, 503)
+    for thread in threads:
+        thread.join()
+    done = len(steps)
+    time.sleep(0.1)
+    assert done == len(steps) < LONG - 100
+    assert responses[False].status_code == 503
+    assert responses[False].json()["error"]["code"] == "shutting_down"
+    assert responses[True].status_code == 200
+    assert responses[True].text.endswith('"code": "shutting_down"}}\n\n')
 
 
 @pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
