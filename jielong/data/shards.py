@@ -54,7 +54,7 @@ class Shard:
     def load(cls, path: Path) -> "Shard":
         """Read what `save` wrote; raises `DataError` when the file is missing or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return cls(**{name: archive[name] for name in archive.files})
         except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise many kinds
             raise DataError(f"{path}: not a token shard ({error}): run tokenize anew") from None

@@ -83,4 +83,6 @@ def apply_no_eos_rule(scores: Tensor, finished: Tensor, rule: str, amount: float
         return torch.where(finished, scores, torch.full_like(scores, -amount))
     if rule == "subtract":
         return scores - amount * (~finished)
+    if rule != "none":
+        raise ValueError(f"no_eos: {rule!r}: choose none, set or subtract")
     return scores

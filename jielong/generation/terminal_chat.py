@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from io import TextIOWrapper
+from io import TextIOBase, TextIOWrapper
 from typing import TextIO
 
 from rich.console import Console
@@ -43,7 +43,7 @@ def chat(
     assistant: Assistant,
     sampling: Sampling,
     *,
-    input: TextIO | None = None,
+    input: TextIO | TextIOBase | None = None,
     console: Console | None = None,
 ) -> None:
     """Answer the lines of `input` (stdin) on `console` (stdout) until it ends or `/exit`.
@@ -51,7 +51,7 @@ def chat(
     Each turn draws from its own stream of `sampling.seed`. When the context is full the oldest
     turns leave, and it says so.
     """
-    session = _Session(assistant, sampling, console or Console(highlight=False))
+    session = _Session(assistant, sampling, console or Console())
     source = input or sys.stdin
     is_terminal = source is not None and source.isatty()
     say(assistant.describe())
@@ -106,16 +106,21 @@ class _Session:
         try:
             for text, _ in stream(self.assistant, prompt, sampling):
                 said += text
-                self.console.out(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text), end="")
+                self._show(text)
         except KeyboardInterrupt:
             is_stopped = True
-        self.console.out("")
+        self._show("\n")
         if is_stopped:
             say("（已停止 · stopped）")
         return said
 
+    def _show(self, text: str) -> None:
+        """Text as it is: rich would wrap it, expand its tabs and colour its numbers."""
+        self.console.file.write(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+        self.console.file.flush()
 
-def _lines(source: TextIO | None, *, is_terminal: bool) -> Iterator[str]:
+
+def _lines(source: TextIO | TextIOBase | None, *, is_terminal: bool) -> Iterator[str]:
     """Lines without their ends; a terminal gets a prompt, history and editing."""
     if source is None:
         return

@@ -156,11 +156,12 @@ class PPOBatches:
         """A hook: add the iteration's figures to its first step's line."""
         metrics |= self.metrics
         self.metrics = {}
-        if self.goal.ptx_ratio and "ptx_own_gradient_norm" in metrics:
+        if "ptx_own_gradient_norm" in metrics:
             ptx_norm = self.state.ptx_weight * metrics["ptx_own_gradient_norm"]
             metrics["ptx_ratio"] = ptx_norm / max(metrics["own_gradient_norm"], 1e-12)
             metrics["ptx_weight"] = self.state.ptx_weight
-            self.state.aim(self.goal.ptx_ratio, metrics)
+            if self.goal.ptx_ratio:
+                self.state.aim(self.goal.ptx_ratio, metrics)
 
     def _rows(self, iteration: int, place: int) -> Tensor:
         epoch, number = divmod(place, self.rollout.batch // self.rollout.minibatch)

@@ -61,12 +61,26 @@ function make(tag, className = "", text = "") {
 
 function addTurn(role, content = "") {
   const element = make("li", `turn ${role}`);
-  const text = make("p", "text", content);
+  const text = make("p", "text");
+  const shown = document.createTextNode(content);
+  text.append(shown);
   element.append(text);
   list.append(element);
-  const turn = { role, content, element, text };
+  const turn = { role, content, element, shown, frame: null };
   turns.push(turn);
   return turn;
+}
+
+// Tokens may come faster than the screen changes: what came is drawn once a frame.
+function showSoon(turn) {
+  turn.frame ??= requestAnimationFrame(() => showNow(turn));
+}
+
+function showNow(turn) {
+  cancelAnimationFrame(turn.frame);
+  turn.frame = null;
+  turn.shown.appendData(turn.content.slice(turn.shown.length));
+  follow();
 }
 
 function removeTurn(turn) {
@@ -142,6 +156,7 @@ async function send(content) {
   }
   if (running !== controller) return; // a new chat was begun meanwhile
   running = null;
+  showNow(answer);
   answer.element.removeAttribute("aria-busy");
   if (failure) settle(failure, question, answer);
   else byId("status").textContent = string("finished");
@@ -159,8 +174,7 @@ async function receive(answer, signal) {
     const choice = chunk.choices[0];
     if (choice?.delta.content) {
       answer.content += choice.delta.content;
-      answer.text.append(choice.delta.content);
-      follow();
+      showSoon(answer);
     }
     if (choice?.finish_reason === "length") addNote(answer, "cutOff");
     if (chunk.usage) showUsage(chunk.usage);

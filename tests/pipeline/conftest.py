@@ -1,0 +1,56 @@
+"""One real chain, made once through the command line, that the tests of this folder look at."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "jielong"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # tiny tensors: threads would only wait
+
+
+def jielong(*arguments: str | Path, check: bool = True, **options: object) -> subprocess.CompletedProcess:
+    """Run the command line as a user does."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=600,
+        **options,  # type: ignore[call-overload]
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def kill_when(ready: Callable[[], bool], *arguments: str | Path) -> None:
+    """Start a command, wait until `ready`, and end it as a power cut would."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not ready():
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline, "it never came so far"
+            time.sleep(0.002)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny recipes from raw text to a report."""
+    directory = tmp_path_factory.mktemp("chain") / "quickstart"
+    jielong("quickstart", "--recipes", "tiny", "--dir", directory, "--no-chat")
+    return directory
