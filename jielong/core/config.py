@@ -92,7 +92,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - any ty
         return _convert(next(a for a in arguments if a is not type(None)), value, where)
     if origin is Literal:
         if value not in arguments:
-            raise ConfigError(f"{where}: {value!r}: choose one of {', '.join(map(repr, arguments))}")
+            raise ConfigError(
+                f"{where}: {value!r}: choose one of {', '.join(map(repr, arguments))}"
+            )
         return value
     if origin is tuple:
         _expect(isinstance(value, list | tuple), value, where, "a list")

@@ -45,7 +45,8 @@ def k_way_loss(scores: Tensor, ranks: Tensor) -> Loss:
 
     `scores`, `ranks` (P, K), rank 0 for no answer. Ties are dropped and the mean is over the pairs
     that remain (without ties: the paper's 1 / C(K, 2)). A prompt with ties only counts neither in
-    the sum nor in `items`. The metric `accuracy` is the share of pairs in the right order, score ties one half.
+    the sum nor in `items`. The metric `accuracy` is the share of pairs in the right order, score
+    ties one half.
     """
     # (P, K, K): i is ranked above j, and both are answers
     better = (ranks[:, :, None] < ranks[:, None, :]) & (ranks[:, :, None] > 0)

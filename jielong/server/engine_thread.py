@@ -57,22 +57,23 @@ class Job:
             self.cancelled = True
 
     async def texts(self, patience_s: float) -> AsyncIterator[str]:
-        """The pieces of the answer; "" whenever nothing came for `patience_s`.
+        """The pieces of the answer; before the first, "" whenever nothing came for `patience_s`.
 
         Afterwards `completion` holds the whole. Raises `EngineClosedError` or `EngineFailedError`.
         """
-        while True:
+        news = None
+        while news is None:
             try:
                 news = await asyncio.wait_for(self._news.get(), patience_s)
             except TimeoutError:
                 yield ""
-                continue
-            if isinstance(news, JielongError):
-                raise news
-            if isinstance(news, Completion):
-                self.completion = news
-                return
+        # From here on nothing may stand between a token and its reader, not even a timer.
+        while isinstance(news, str):
             yield news
+            news = await self._news.get()
+        if isinstance(news, JielongError):
+            raise news
+        self.completion = news
 
 
 class EngineThread:

@@ -20,7 +20,8 @@ from jielong.evaluation.statistics import (
     win_rate,
 )
 from jielong.evaluation.summary import PreferenceSummary, RewardModelSummary
-from jielong.feedback import gold
+from jielong.feedback import gold, records
+from jielong.feedback.agreement import linear_ceiling
 from jielong.feedback.features import units
 from jielong.feedback.gold import Answer
 from jielong.feedback.rewards import Answers, ModelReward
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from jielong.stages.evaluate import EvaluateConfig
 
 Floats = NDArray[np.float64]
+CEILING_RANKINGS = 800
 TITLES = {"ppo": "PPO", "ppo_ptx": "PPO-ptx", "ppo_chain": "PPO on chains"}
 
 
@@ -47,6 +49,14 @@ class Sampled:
     rollouts: Rollouts
     gold: Floats
     lengths: Floats
+
+
+@dataclass(frozen=True)
+class Features:
+    """The gold labeller's features of each answer, (P, S, F): as they are, and standardised."""
+
+    raw: Floats
+    standard: Floats
 
 
 class Alignment:
@@ -68,22 +78,17 @@ class Alignment:
         scores = ModelReward(model)(Answers(rollouts.ids, rollouts.lengths, [], [])).numpy()
         scores = scores.reshape(self._sft.gold.shape).astype(np.float64)
         few = slice(0, self.config.samples)
-        repeated = [p for p in self.prompts for _ in range(self.config.best_of)]
-        done = rollouts.finished.tolist()
-        answers = [
-            Answer(p.constraints, text, end)
-            for p, text, end in zip(repeated, rollouts.texts, done, strict=True)
-        ]
-        names = tuple(gold.WEIGHTS)
-        raw = self.judge.scorer.raw(answers).reshape(*scores.shape, len(names))
+        features = self._features()
+        order = self._sft.gold[:, few]
         report = reward_report(
             RankedScores(
                 scores=scores[:, few],
-                ranks=-self._sft.gold[:, few],
+                ranks=self._labels(features.standard[:, few]),
                 lengths=self._sft.lengths[:, few],
-                gold=self._sft.gold[:, few],
-                features={name: raw[:, few, i] for i, name in enumerate(names)},
+                gold=order,
+                features={n: features.raw[:, few, i] for i, n in enumerate(gold.WEIGHTS)},
             ),
+            ceiling=self._ceiling(features.standard[:, few], order),
             seed=self.config.seed,
         )
         sizes = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= self.config.best_of]
@@ -94,6 +99,7 @@ class Alignment:
             pair_accuracy=pairs["estimate"],
             pair_accuracy_ci=(pairs["low"], pairs["high"]),
             length_baseline=report["gold_length_baseline"]["estimate"],
+            ceiling=report["ceiling"],
             n=report["n"],
         )
 
@@ -144,6 +150,43 @@ class Alignment:
             wins = win_rate(valid["ppo_chain"], valid["sft"], seed=config.seed)
             suffix = ", greedy" if greedy else ""
             self._row(f"{TITLES['ppo_chain']}{suffix}", wins, "other", rule, len(prompts))
+
+    def _features(self) -> "Features":
+        """What the gold labeller sees in each SFT sample."""
+        rollouts, scorer = self._sft.rollouts, self.judge.scorer
+        repeated = [p for p in self.prompts for _ in range(self.config.best_of)]
+        rows = zip(repeated, rollouts.texts, rollouts.finished.tolist(), strict=True)
+        found = [Answer(p.constraints, text, end) for p, text, end in rows]
+        shape = (*self._sft.gold.shape, len(gold.WEIGHTS))
+        return Features(scorer.raw(found).reshape(shape), scorer.features(found).reshape(shape))
+
+    def _labels(self, features: Floats) -> Floats:
+        """Ranks by the simulated people, a prompt each in turn; features (P, K, F)."""
+        people, seed = self.judge.annotators, derive(self.config.seed, "held-out labels")
+        number = len(people.tastes)
+        return np.array(
+            [people.rank(f, i % number, seed, i) for i, f in enumerate(features)], dtype=np.float64
+        )
+
+    def _ceiling(self, features: Floats, order: Floats) -> float | None:
+        """What the best linear scorer of the true features would reach, taught by the same labels.
+
+        None when the labels are a user's own, whose prompts the gold labeller does not know.
+        """
+        known = {p.id: p for p in self.judge.prompts(False, "train")}
+        rankings = records.read(Path(self.config.reward) / "rankings.jsonl", records.Ranking)
+        usable = [r for r in rankings if r.prompt_id in known][:CEILING_RANKINGS]
+        if not usable:
+            return None
+        taught = [
+            self.judge.scorer.features(
+                Answer(known[r.prompt_id].constraints, a.text, a.finish == "stop")
+                for a in r.responses
+            )
+            for r in usable
+        ]
+        truth = [gold.ranks(row) for row in order]
+        return linear_ceiling(np.stack(taught), [r.ranks for r in usable], features, truth)
 
     def _row(
         self, name: str, wins: Interval, colour: str, rule: str, number: int | None = None

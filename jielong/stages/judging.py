@@ -11,12 +11,13 @@ import numpy as np
 
 from jielong.baselines.ngram import NgramModel
 from jielong.core import config as configs
+from jielong.core.errors import DataError
 from jielong.core.files import write_atomic
 from jielong.data.lexicon import Lexicon
 from jielong.data.prompts import sentence_prompts
 from jielong.data.tasks import FAMILIES, Item, Split
 from jielong.data.tasks.base import Message
-from jielong.feedback.gold import Answer, GoldScorer, Scale
+from jielong.feedback.gold import Annotators, Answer, GoldScorer, Scale
 from jielong.feedback.rewards import FunctionReward
 from jielong.tokenizer.bpe import Tokenizer
 
@@ -51,10 +52,11 @@ def chains(lexicon: Lexicon, split: Split) -> list[Prompt]:
 
 @dataclass(frozen=True)
 class Judge:
-    """The lexicon's prompts and the noise-free gold scorer."""
+    """The lexicon's prompts, the noise-free gold scorer, and people who judge nearly as it does."""
 
     lexicon: Lexicon
     scorer: GoldScorer
+    annotators: Annotators
 
     def prompts(self, chain: bool, split: Split) -> list[Prompt]:
         """The prompts of one split."""
@@ -89,14 +91,26 @@ def fluency_of(model: NgramModel, tokenizer: Tokenizer):  # noqa: ANN201 - a fun
     return fluency
 
 
-def save_judge(run: Path, model: NgramModel, scorer: GoldScorer) -> None:
+def save_judge(run: Path, model: NgramModel, scorer: GoldScorer, people: Annotators) -> None:
     """Keep what the gold labeller learned, so that every later stage asks the same one."""
     model.save(run / FLUENCY)
-    write_atomic(run / SCALE, json.dumps(asdict(scorer.scale), indent=1) + "\n")
+    kept = {
+        "scale": asdict(scorer.scale),
+        "tastes": people.tastes.tolist(),
+        "temperatures": people.temperatures.tolist(),
+        "tie": people.tie,
+    }
+    write_atomic(run / SCALE, json.dumps(kept, indent=1) + "\n")
 
 
 def load_judge(prepared: Path, reward_run: Path, tokenizer: Tokenizer) -> Judge:
     """The judge that a reward run kept."""
-    scale = configs.parse(Scale, json.loads((reward_run / SCALE).read_text(encoding="utf-8")))
+    file = reward_run / SCALE
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        scale = configs.parse(Scale, kept["scale"])
+        people = Annotators(np.array(kept["tastes"]), np.array(kept["temperatures"]), kept["tie"])
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{file}: damaged ({error}): run the reward stage anew") from None
     fluency = fluency_of(NgramModel.load(reward_run / FLUENCY), tokenizer)
-    return Judge(Lexicon.load(prepared / "lexicon.json"), GoldScorer(fluency, scale))
+    return Judge(Lexicon.load(prepared / "lexicon.json"), GoldScorer(fluency, scale), people)

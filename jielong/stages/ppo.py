@@ -30,7 +30,7 @@ from jielong.stages.judging import Judge, load_judge
 from jielong.stages.ppo_batches import Actors, Goal, PPOBatches, PPOState, RolloutConfig
 from jielong.stages.pretrain import document_parts
 from jielong.training.learner import Learner, Part
-from jielong.training.loop import Plan, run_training, seconds_logged
+from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
 
 
@@ -123,15 +123,9 @@ def run(config: PPOConfig, *, resume: bool = False) -> Path:
     )
     run_training(run, learner, batches, plan, [follow, batches.after_step])
     save_model(run.path, module.average, assistant.tokenizer)
-    run.finish(
-        {
-            "train_s": seconds_logged(run.path),
-            "steps": steps,
-            "episodes": config.rollout.iterations * config.rollout.batch,
-            "ended_at_iteration": state.ended_at,
-            "final": state.to_dict(),
-        }
-    )
+    found = totals(run.path)
+    episodes = config.rollout.iterations * config.rollout.batch
+    run.finish(found | {"tokens": found["items"], "episodes": episodes, "final": state.to_dict()})
     return run.path
 
 

@@ -18,7 +18,7 @@ from jielong.model.decoder import Decoder
 from jielong.objectives.language_model import TokenBatch, next_token_loss
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Learner, Part
-from jielong.training.loop import Plan, run_training, seconds_logged
+from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
 
 
@@ -59,8 +59,8 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     plan = Plan(steps=config.steps, save_every=config.save_every)
     run_training(run, learner, lambda step: [documents(step)], plan)
     save_model(run.path, model, tokenizer)
-    tokens = config.steps * config.batch * config.window
-    run.finish({"train_s": seconds_logged(run.path), "steps": config.steps, "tokens": tokens})
+    found = totals(run.path)
+    run.finish(found | {"tokens": found["items"]})
     return run.path
 
 

@@ -61,13 +61,14 @@ def run(
         raise ConfigError(f"minutes: {minutes}: give a number above 0")
     asked = QuickstartRun(recipes=recipes, seed=seed, minutes=minutes)
     if resume and _is_finished(directory):
+        write_report(directory)
         say(f"{directory}: already finished")
         return directory
     whole = RunDir.create(directory, stage="quickstart", config=asked, resume=resume)
     for name in plan.stages:
         _run_stage(plan, asked, name, directory)
-    write_report(directory)
     whole.finish({"assistant": plan.assistant})
+    write_report(directory)
     say(f"done: {directory / 'report.html'} shows how it went")
     return directory
 

@@ -27,7 +27,7 @@ from jielong.stages.judging import Prompt, fluency_of, save_judge, sentences
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.chat_template import render
 from jielong.training.learner import Learner, Part
-from jielong.training.loop import Plan, run_training, seconds_logged
+from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
 
 RANKINGS = "rankings.jsonl"
@@ -88,15 +88,8 @@ def run(config: RewardConfig, *, resume: bool = False) -> Path:
     run_training(run, learner, lambda step: [Part([batches(step)], ranking_loss)], plan)
     mean, deviation = _calibrate(model, assistant.tokenizer, parents["prepared"])
     save_model(run.path, model, assistant.tokenizer)
-    run.finish(
-        {
-            "train_s": seconds_logged(run.path),
-            "steps": steps,
-            "prompts": len(rankings),
-            "demonstration_mean": mean,
-            "demonstration_std": deviation,
-        }
-    )
+    found = {"rankings": len(rankings), "demonstration_mean": mean, "demonstration_std": deviation}
+    run.finish(totals(run.path) | found)
     return run.path
 
 
@@ -113,7 +106,7 @@ def _rankings(
         prompts = sentences(lexicon, "train")
         say(f"reward -> {run}: asking for {config.train_prompts} x {config.answers} answers")
         scorer, annotators = _labellers(config, assistant, prompts, ngram)
-        save_judge(run, ngram, scorer)
+        save_judge(run, ngram, scorer, annotators)
         if config.rankings:
             found = records.read(Path(config.rankings), records.Ranking)
         else:

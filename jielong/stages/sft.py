@@ -18,7 +18,7 @@ from jielong.generation.loading import load_assistant, save_model
 from jielong.objectives.language_model import TokenBatch, next_token_loss
 from jielong.stages.pretrain import document_parts
 from jielong.training.learner import Learner, Part
-from jielong.training.loop import Plan, run_training, seconds_logged
+from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
 
 
@@ -90,10 +90,8 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
     plan = Plan(steps=config.steps, save_every=config.save_every, headline="chat_loss")
     run_training(run, learner, parts, plan)
     save_model(run.path, model, assistant.tokenizer)
-    tokens = config.document_batch * config.document_window * config.steps
-    run.finish(
-        {"train_s": seconds_logged(run.path), "steps": config.steps, "document_tokens": tokens}
-    )
+    found = totals(run.path)
+    run.finish(found | {"tokens": found["items"]})
     return run.path
 
 

@@ -25,7 +25,7 @@ class Config:
     kind: str
 
 
-class PowerCut(Exception):
+class PowerCutError(Exception):
     """What ends a run in the middle."""
 
 
@@ -44,7 +44,7 @@ def batches(step: int) -> list[Part]:
 def cut_before(last: int) -> Callable[[int], list[Part]]:
     def source(step: int) -> list[Part]:
         if step == last:
-            raise PowerCut
+            raise PowerCutError
         return batches(step)
 
     return source
@@ -73,7 +73,7 @@ def test_C1_a_resumed_run_is_the_straight_run(tmp_path: Path, kind: str, cuts: l
     """Cut at a checkpoint, between two, and three times; every byte of the last checkpoint."""
     run(tmp_path / "straight", kind, batches)
     for last in cuts:
-        with pytest.raises(PowerCut):
+        with pytest.raises(PowerCutError):
             run(tmp_path / "cut", kind, cut_before(last))
         torch.rand(7)  # whatever else draws random numbers meanwhile
     run(tmp_path / "cut", kind, batches)

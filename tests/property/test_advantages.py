@@ -16,7 +16,7 @@ from jielong.objectives.ppo import advantages_and_returns
 def test_advantages_are_the_double_sum(
     turns: list[list[bool]], gamma: float, lam: float, seed: int
 ) -> None:
-    """A_t = sum over later own tokens s of (gamma lam)^(s - t) delta_s, own tokens counted alone."""
+    """A_t = sum over own tokens s from t on of (gamma lam)^(s - t) delta_s; others do not count."""
     random = torch.Generator().manual_seed(seed)
     mask = torch.tensor(turns)
     rewards, values = torch.randn(2, *mask.shape, dtype=torch.float64, generator=random)

@@ -44,7 +44,9 @@ def browser() -> Iterator[Browser]:
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next(filter(None, map(shutil.which, names)), None)
     if program is None:
-        pytest.fail("these tests need Chromium: run scripts/chromium, or leave out with -m 'not web'")
+        pytest.fail(
+            "these tests need Chromium: run scripts/chromium, or leave out with -m 'not web'"
+        )
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
@@ -68,7 +70,7 @@ class Visit:
         self.page.set_default_timeout(20_000)
         self.requests: list[Request] = []
         self.complaints: list[str] = []
-        self.page.on("request", self.requests.append)
+        self.page.on("request", lambda request: self.requests.append(request))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.goto(url)
@@ -102,7 +104,9 @@ def test_a_conversation(browser: Browser, url: str, language: str) -> None:
         visit.say("我们接龙吧\n<img src=x onerror=alert(1)>")
         visit.await_answers(2)
         assert page.locator(".assistant .text").all_inner_texts() == [ANSWER] * 2
-        assert page.locator(".user .text").last.inner_text().endswith("<img src=x onerror=alert(1)>")
+        assert (
+            page.locator(".user .text").last.inner_text().endswith("<img src=x onerror=alert(1)>")
+        )
         assert page.locator("#messages img").count() == 0
         expect(page.locator("#counts")).to_contain_text("/ 96")
         sent = [r.post_data_json for r in visit.requests if r.method == "POST"]
@@ -145,7 +149,7 @@ def test_an_answer_streams_and_stops(browser: Browser, language: str) -> None:
 @LANGUAGES
 def test_turns_that_no_longer_fit(browser: Browser, url: str, language: str) -> None:
     with Visit(browser, url, language) as visit:
-        # <bos>, <assistant>, 21 a question, 14 an answer, 24 kept: one turn before it fits, two do not.
+        # 96 >= 2 + 24 kept for the answer + 21 the question + 35 k: one turn before it fits.
         for count in range(1, 5):
             visit.say("龙" * 20)
             visit.await_answers(count)
@@ -203,10 +207,11 @@ def test_enter_while_composing_sends_nothing(browser: Browser, url: str, events:
     script = """(box, events) => {
         for (const name of events) {
             const [key, code, how] = name.split(":");
-            box.dispatchEvent(key !== "enter" ? new CompositionEvent(key) : new KeyboardEvent("keydown", {
+            const enter = new KeyboardEvent("keydown", {
                 key: "Enter", keyCode: Number(code), bubbles: true, cancelable: true,
                 isComposing: how === "composing", shiftKey: how === "shift",
-            }));
+            });
+            box.dispatchEvent(key === "enter" ? enter : new CompositionEvent(key));
         }
     }"""
     with Visit(browser, url, "zh-CN") as visit:
@@ -248,8 +253,9 @@ def contrast(page: Page, selector: str) -> float:
     colours = page.locator(selector).first.evaluate(
         """element => {
             const ink = getComputedStyle(element).color;
-            while (/, 0\\)$/.test(getComputedStyle(element).backgroundColor)) element = element.parentElement;
-            return [ink, getComputedStyle(element).backgroundColor];
+            const paper = () => getComputedStyle(element).backgroundColor;
+            while (/, 0\\)$/.test(paper())) element = element.parentElement;
+            return [ink, paper()];
         }"""
     )
 

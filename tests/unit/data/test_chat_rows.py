@@ -65,5 +65,5 @@ def test_a_conversation_too_long_loses_its_oldest_exchanges_then_its_end() -> No
 
 def test_a_question_that_leaves_no_room_for_an_answer_is_named() -> None:
     talk = [message("user", "春" * 30), message("assistant", "好")]
-    with pytest.raises(DataError, match="beginning '春春春.* has no answer within 20 tokens"):
+    with pytest.raises(DataError, match=r"beginning '春春春.* has no answer within 20 tokens"):
         fit_turns(tokenizer(), talk, 20)

@@ -35,6 +35,6 @@ def test_a_function_sees_prompt_text_and_end() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_score_that_is_no_number_is_refused(bad: float) -> None:
-    reward = FunctionReward(lambda prompt, text, finished: bad if text == "dddd" else 0.0)
+    reward = FunctionReward(lambda _prompt, text, _finished: bad if text == "dddd" else 0.0)
     with pytest.raises(DataError, match=r"reward: (nan|inf) for the answer 'dddd'"):
         reward(answers())

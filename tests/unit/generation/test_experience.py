@@ -179,9 +179,7 @@ def test_G2_whitening_leaves_returns_alone() -> None:
         for whiten in (True, False)
     )
     assert torch.equal(white.returns, plain.returns)
-    torch.testing.assert_close(
-        plain.returns, (plain.advantages + plain.values_old) * plain.mask
-    )
+    torch.testing.assert_close(plain.returns, (plain.advantages + plain.values_old) * plain.mask)
     advantages = white.advantages[white.mask]
     assert abs(advantages.mean().item()) < 1e-6
     assert advantages.var(correction=0).item() == pytest.approx(1, rel=1e-5)

@@ -85,9 +85,7 @@ def test_the_oldest_turns_leave_and_it_says_so(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_line_too_long_is_refused_and_the_chat_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = prompts(monkeypatch)
-    answers, notes = talk(
-        monkeypatch, "a\n" + "龙" * 60 + "\nb\n", speaker("你好", context=64)
-    )
+    answers, notes = talk(monkeypatch, "a\n" + "龙" * 60 + "\nb\n", speaker("你好", context=64))
     assert answers == "你好\n你好\n"
     assert "63 tokens" in notes
     assert "64: shorten it" in notes

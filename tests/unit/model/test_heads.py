@@ -49,7 +49,7 @@ def test_R4_the_head_starts_small_and_the_trunk_as_the_language_model() -> None:
     torch.manual_seed(0)
     shape = config(width=960, n_head=4, ffn_width=4, n_layer=1)
     model = ScalarModel(shape)
-    assert math.isclose(float(model.score.weight.std()), 961**-0.5, rel_tol=0.1)
+    assert math.isclose(model.score.weight.detach().std().item(), 961**-0.5, rel_tol=0.1)
     assert torch.equal(model.score.bias, torch.zeros(1))
     language_model, scorer = decoder(1), ScalarModel(config())
     head = scorer.score.weight.clone()

@@ -132,27 +132,25 @@ def test_an_answer_that_nobody_awaits_stops() -> None:
 def test_a_full_queue_sends_clients_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai_api, "_WAIT_COMMENT_S", 0.1)
     assistant = speaker("你好", context=LONG, endless=True)
-    steps = count_steps(assistant)
     address = "/v1/chat/completions"
-    with serving(assistant, waiting=1) as url, httpx.Client(base_url=url, timeout=30) as client:
-        with client.stream("POST", address, json=ASK | {"stream": True}) as running:
-            assert wait_until(lambda: steps)
-            waiting = ASK | {"stream": True, "max_tokens": 2}
-            with client.stream("POST", address, json=waiting) as second:
-                lines = second.iter_lines()
-                assert next(lines) == ": wait"
-                refused = client.post(address, json=ASK)
-                assert refused.status_code == 503
-                assert 1 <= int(refused.headers["retry-after"]) <= 60
-                assert refused.json()["error"]["code"] == "queue_full"
-                running.close()
-                events = [line for line in lines if line.startswith("data: ")]
-                text = "".join(
-                    choice["delta"].get("content", "")
-                    for event in events[:-1]
-                    for choice in json.loads(event.removeprefix("data: "))["choices"]
-                )
-                assert text == "你好"
+    forever, short = ASK | {"stream": True}, ASK | {"stream": True, "max_tokens": 2}
+    with (
+        serving(assistant, waiting=1) as url,
+        httpx.Client(base_url=url, timeout=30) as client,
+        client.stream("POST", address, json=forever) as running,
+    ):
+        next(running.iter_lines())
+        with client.stream("POST", address, json=short) as second:
+            lines = second.iter_lines()
+            assert next(lines) == ": wait"
+            refused = client.post(address, json=ASK)
+            assert refused.status_code == 503
+            assert 1 <= int(refused.headers["retry-after"]) <= 60
+            assert refused.json()["error"]["code"] == "queue_full"
+            running.close()
+            events = [line for line in lines if line.startswith("data: ")]
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events[:-1]]
+    assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks) == "你好"
 
 
 def test_who_leaves_the_queue_is_never_answered() -> None:

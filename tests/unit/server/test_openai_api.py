@@ -199,16 +199,13 @@ def test_thousands_of_old_turns_are_dropped_at_once(client: openai.OpenAI) -> No
     assert answer.jielong == {"dropped_messages": 4000}
 
 
-def test_the_newest_turn_alone_may_be_too_long(client: openai.OpenAI) -> None:
-    for count in (250, 100_000):
-        with pytest.raises(openai.BadRequestError) as caught:
-            create(
-                client,
-                messages=[*ASK, {"role": "assistant", "content": "好"}]
-                + [{"role": "user", "content": "龙" * count}],
-                extra_body={"context_overflow": "drop_oldest"},
-            )
-        assert caught.value.code == "context_length_exceeded"
+@pytest.mark.parametrize("count", [250, 100_000])
+def test_the_newest_turn_alone_may_be_too_long(client: openai.OpenAI, count: int) -> None:
+    newest = {"role": "user", "content": "龙" * count}
+    messages = [*ASK, {"role": "assistant", "content": "好"}, newest]
+    with pytest.raises(openai.BadRequestError) as caught:
+        create(client, messages=messages, extra_body={"context_overflow": "drop_oldest"})
+    assert caught.value.code == "context_length_exceeded"
 
 
 def test_what_is_ignored_is_named(client: openai.OpenAI) -> None:

@@ -48,7 +48,9 @@ class Chain:
         self.state = PPOState(beta=0.1)
         goal = {
             "prompts": [prompt(i) for i in range(5)],
-            "rewards": {"reward": FunctionReward(lambda p, text, done: float(len(text) % 5))},
+            "rewards": {
+                "reward": FunctionReward(lambda _prompt, text, _done: float(len(text) % 5))
+            },
         }
         self.batches = PPOBatches(
             Actors(base, self.module, reference or self.reference),

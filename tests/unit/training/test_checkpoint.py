@@ -1,5 +1,4 @@
 import json
-import os
 import resource
 import signal
 from pathlib import Path
@@ -40,12 +39,12 @@ def run(tmp_path: Path) -> Path:
 
 
 def names(run: Path) -> list[str]:
-    return sorted(os.listdir(run / "checkpoints"))
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
 
 
 def test_a_checkpoint_is_a_directory_of_three_files(run: Path) -> None:
     assert names(run) == ["step-000003", "step-000006"]
-    assert sorted(os.listdir(latest(run))) == sorted(NAMES)
+    assert sorted(path.name for path in latest(run).iterdir()) == sorted(NAMES)
     assert verify(latest(run))["step"] == 6
 
 
@@ -101,7 +100,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_last_good_one_named(
         file.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
     fresh = learner()
     before = {key: tensor.clone() for key, tensor in fresh.module.state_dict().items()}
-    with pytest.raises(CheckpointError, match="step-000006.*go on from step-000003") as caught:
+    with pytest.raises(CheckpointError, match=r"step-000006.*go on from step-000003") as caught:
         resume(run, fresh)
     assert "\n" not in str(caught.value)
     assert fresh.step == 0

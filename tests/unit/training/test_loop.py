@@ -13,7 +13,7 @@ from jielong.core.run_dir import RunDir, read_metrics
 from jielong.objectives.loss import Loss
 from jielong.training.checkpoint import checkpoints
 from jielong.training.learner import Learner, Part
-from jielong.training.loop import Plan, every, run_training, seconds_logged, train
+from jielong.training.loop import Plan, every, run_training, totals, train
 from jielong.training.optimizers import Schedule
 
 
@@ -79,7 +79,7 @@ def test_a_run_writes_metrics_and_checkpoints(tmp_path: Path) -> None:
     assert [m["step"] for m in metrics] == [1, 2, 3, 4, 5]
     assert {"loss", "items", "lr", "gradient_norm", "step_s"} <= set(metrics[0])
     assert [c.name for c in checkpoints(run.path)] == ["step-000004", "step-000005"]
-    assert seconds_logged(run.path) == pytest.approx(sum(m["step_s"] for m in metrics))
+    assert totals(run.path)["train_s"] == pytest.approx(sum(m["step_s"] for m in metrics))
 
 
 def test_checkpoints_fall_on_boundaries(tmp_path: Path) -> None:
