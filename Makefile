@@ -15,7 +15,7 @@ help:
 	@echo "make docs        the documentation as a site, in site/"
 
 quickstart: $(VENV)/installed
-	$(BIN)/jielong quickstart $(ARGS)
+	$(BIN)/jielong quickstart --resume $(ARGS)
 
 serve: $(VENV)/installed
 	$(BIN)/jielong serve $(MODEL) $(ARGS)

@@ -73,6 +73,6 @@ def fit_turns(tokenizer: Tokenizer, messages: Sequence[Message], longest: int) -
     if not any(row.loss_mask):
         raise DataError(
             f"a conversation beginning {messages[0]['content'][:40]!r} has no answer within "
-            f"{longest} tokens: shorten its question or raise model.context"
+            f"{longest} tokens: shorten its question or raise the recipe's longest"
         )
     return row

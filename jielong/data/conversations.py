@@ -81,16 +81,16 @@ def mixture(
     for name, weight in weights.items():
         if name not in FAMILIES and name != TALKS:
             known = ", ".join([*FAMILIES, TALKS])
-            raise ConfigError(f"weights.{name}: no such task family: choose among {known}")
+            raise ConfigError(f"families.{name}: no such task family: choose among {known}")
         if weight < 0:
-            raise ConfigError(f"weights.{name}: {weight} is negative: give 0 or more")
+            raise ConfigError(f"families.{name}: {weight} is negative: give 0 or more")
         if weight == 0:
             continue
         pools[name] = _pool(name, lexicon, split, seed)
         if not pools[name]:
             raise DataError(f"{name}: the lexicon gives it no {split} item: set its weight to 0")
     if not pools:
-        raise ConfigError("weights: empty: give at least one task family a positive weight")
+        raise ConfigError("families: empty: give at least one task family a positive weight")
     kept = {name: float(weights[name]) for name in pools}
     return Mixture(pools=pools, weights=kept, seed=seed, parts=parts)
 

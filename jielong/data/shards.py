@@ -70,7 +70,7 @@ def window_rows(tokens: np.ndarray, length: int, batch: int, seed: int, step: in
     if count < 1:
         raise DataError(
             f"the corpus has {len(tokens)} tokens, too few for windows of {length}: "
-            "add text or lower model.context"
+            "add text or shorten the window"
         )
     rows = np.empty((batch, length), dtype=np.int64)
     for i in range(batch):

@@ -78,11 +78,13 @@ class EvaluateConfig:
 def run(config: EvaluateConfig, *, resume: bool = False) -> Path:
     """Measure everything; returns the run directory, and writes the summary."""
     chain = config.chain()
+    parents = {"prepared": config.prepared, "data": config.data, "reward": config.reward}
+    inputs = {name: Path(path) for name, path in (parents | chain).items()}
     run = RunDir.create(
         config.run_dir,
         stage="evaluate",
         config=config,
-        inputs={name: Path(path) for name, path in chain.items()},
+        inputs=inputs,
         resume=resume,
     )
     open_finished(config.data, "tokenize")

@@ -108,6 +108,8 @@ def run(config: PPOConfig, *, resume: bool = False) -> Path:
         _optimizers(config, module),
         Schedule.of(config.optimizer, steps),
         config.optimizer.clip,
+        # Apart: a value network's large first errors would else shrink the policy's steps.
+        {"": module.policy, "value": module.value},
     )
 
     def follow(_learner: Learner, metrics: dict[str, float]) -> None:

@@ -113,7 +113,7 @@ def _rankings(
             found = _simulate(config, assistant, prompts, scorer, annotators)
         records.write(kept, found)
     found = records.read(kept, records.Ranking)
-    usable = [ranking for ranking in found if ranking.verdict != "cannot_judge"]
+    usable = [r for r in found if r.consent and r.verdict != "cannot_judge"]
     if not usable:
         raise DataError(f"{kept}: no ranking that can be learned from: rank some answers first")
     return usable

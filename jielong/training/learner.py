@@ -4,7 +4,7 @@ What a `Learner` holds is exactly what a checkpoint holds.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,13 +45,21 @@ class Learner:
         optimizers: Sequence[Optimizer],
         schedule: Schedule,
         clip: float = 1.0,
+        networks: Mapping[str, nn.Module] | None = None,
     ) -> None:
+        """`networks` are clipped each by its own norm; the first one's is the norm that is logged
+        without a name. By default the module is one network."""
         self.module = module
         self.optimizers = list(optimizers)
         self.schedule = schedule
         self.clip = clip
         self.step = 0
         self._parameters = [p for p in module.parameters() if p.requires_grad]
+        places = {id(parameter): i for i, parameter in enumerate(self._parameters)}
+        self._networks = {
+            name: [places[id(p)] for p in network.parameters() if p.requires_grad]
+            for name, network in (networks or {"": module}).items()
+        }
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group.setdefault("peak_lr", group["lr"])
@@ -75,7 +83,7 @@ class Learner:
                 self.step += 1
                 return part_metrics | {"skipped": 1.0}
             if len(parts) > 1:
-                part_metrics["own_gradient_norm"] = _norm(gradients)
+                part_metrics["own_gradient_norm"] = next(iter(self._norms(gradients).values()))
             if part.weight != 1:
                 torch._foreach_mul_(gradients, part.weight)
             prefix = f"{part.name}_" if part.name else ""
@@ -87,14 +95,17 @@ class Learner:
         if total is None:
             self.step += 1
             return {"skipped": 1.0}
-        norm = _norm(total)
-        if not math.isfinite(norm):
-            raise TrainingDivergedError(
-                f"step {self.step + 1}: the gradient's norm is {norm}: lower the learning rate or "
-                "look at this step's batch; the last checkpoint is intact"
-            )
-        self._apply(total, norm)
-        return metrics | {"gradient_norm": norm, "lr": self.optimizers[0].param_groups[0]["lr"]}
+        norms = self._norms(total)
+        for norm in norms.values():
+            if not math.isfinite(norm):
+                raise TrainingDivergedError(
+                    f"step {self.step + 1}: the gradient's norm is {norm}: lower the learning rate "
+                    "or look at this step's batch; the last checkpoint is intact"
+                )
+        self._clip(total, norms)
+        self._apply(total)
+        metrics |= {f"{name}_gradient_norm".lstrip("_"): norm for name, norm in norms.items()}
+        return metrics | {"lr": self.optimizers[0].param_groups[0]["lr"]}
 
     def _gradients(self, part: Part) -> tuple[list[Tensor], dict[str, float]]:
         """The gradient of one part's mean loss, and its metrics."""
@@ -127,9 +138,20 @@ class Learner:
         self.module.zero_grad(set_to_none=True)
         return gradients, metrics
 
-    def _apply(self, gradients: list[Tensor], norm: float) -> None:
-        if self.clip and norm > self.clip:
-            torch._foreach_mul_(gradients, self.clip / (norm + 1e-6))
+    def _norms(self, gradients: list[Tensor]) -> dict[str, float]:
+        """The gradient's norm over each network."""
+        return {
+            name: _norm([gradients[place] for place in places])
+            for name, places in self._networks.items()
+        }
+
+    def _clip(self, gradients: list[Tensor], norms: Mapping[str, float]) -> None:
+        for name, places in self._networks.items():
+            if self.clip and norms[name] > self.clip:
+                own = [gradients[place] for place in places]
+                torch._foreach_mul_(own, self.clip / (norms[name] + 1e-6))
+
+    def _apply(self, gradients: list[Tensor]) -> None:
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
         multiplier = self.schedule(self.step)

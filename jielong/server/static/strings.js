@@ -9,7 +9,7 @@ export const STRINGS = {
     placeholder: "Message",
     send: "Send",
     stop: "Stop",
-    caution: "A small model: it makes mistakes.",
+    caution: "Small models make mistakes.",
     context: "Context",
     forgotten: "The model no longer sees the messages above",
     stopped: "Stopped",

@@ -60,9 +60,9 @@ def test_a_long_conversation_gets_no_further_exchange() -> None:
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     [
-        ({"greting": 1.0}, ConfigError, "weights.greting: no such task family: choose among"),
-        ({"greeting": -1.0}, ConfigError, "weights.greeting: -1.0 is negative"),
-        ({"greeting": 0.0}, ConfigError, "weights: empty"),
+        ({"greting": 1.0}, ConfigError, "families.greting: no such task family: choose among"),
+        ({"greeting": -1.0}, ConfigError, "families.greeting: -1.0 is negative"),
+        ({"greeting": 0.0}, ConfigError, "families: empty"),
         ({"idiom_chain": 1.0}, DataError, "idiom_chain: the lexicon gives it no train item"),
     ],
 )

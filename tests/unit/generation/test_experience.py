@@ -170,6 +170,19 @@ def test_K1_rewards_carry_beta_and_the_score() -> None:
         )
 
 
+def test_G1_advantages_are_those_of_the_frozen_rewards_and_values() -> None:
+    """Worked backwards by hand, answer by answer, with a discount."""
+    settings = replace(SETTINGS, gamma=0.9, lam=0.8, whiten_advantages=False)
+    frozen = freeze(policy_and_value(), decoder(5), rollouts(), SCORES, settings)
+    for row, answer in enumerate(ANSWERS):
+        later, value_after = 0.0, 0.0
+        for i in range(len(answer) - 1, -1, -1):
+            value = frozen.batch.values_old[row, i].item()
+            later = frozen.rewards[row, i].item() + 0.9 * value_after - value + 0.72 * later
+            value_after = value
+            assert frozen.batch.advantages[row, i].item() == pytest.approx(later, abs=1e-5)
+
+
 def test_G2_whitening_leaves_returns_alone() -> None:
     module, reference = policy_and_value(), decoder(5)
     white, plain = (
