@@ -54,7 +54,7 @@ def generate(
 def stream(
     assistant: Assistant, prompt: Sequence[int], sampling: Sampling
 ) -> Iterator[tuple[str, Completion]]:
-    """Answer one prompt as it is made: pairs of (new text, the completion so far).
+    """Answer one prompt as it is made: a pair of (new text, the completion so far) for each token.
 
     Text leaves in whole characters; a stop string is cut off, and what might become one is held
     back until it is decided. Beam search knows its answer only at the end, and gives it at once.
@@ -79,8 +79,7 @@ def stream(
             held = _held(pending, sampling.stop)
             text, pending = pending[: len(pending) - held], pending[len(pending) - held :]
             completion.text += text
-            if text:
-                yield text, completion
+            yield text, completion
         else:
             pending += decoder.finish()
     completion.text += pending
@@ -104,8 +103,11 @@ def decode(
             tokens=longest,
             context=context,
         )
-    steps = min(sampling.max_tokens, context - longest)
     device = model.embedding.weight.device
+    # Each row's own room: how far it may go must not depend on who shares the batch.
+    room = torch.tensor([context - len(prompt) for prompt in prompts], device=device)
+    room = room.clamp(max=sampling.max_tokens)
+    steps = int(room.max())
     ids, is_token = _left_pad(prompts, longest)
     cache = KVCache(model.config, len(prompts), longest + steps, device)
     uniforms = _uniforms(sampling.seed, first_row, len(prompts), steps).to(device)
@@ -114,8 +116,8 @@ def decode(
     for step in range(steps):
         tokens, logps = choose(model.logits(hidden), sampling, uniforms[rows, step])
         yield from zip(rows.tolist(), tokens.tolist(), logps.tolist(), strict=True)
-        going = tokens != SPECIAL.eos
-        if step + 1 == steps or not going.any():
+        going = (tokens != SPECIAL.eos) & (step + 1 < room[rows])
+        if not going.any():
             return
         if not going.all():
             kept = going.nonzero().squeeze(1)

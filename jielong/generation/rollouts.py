@@ -101,5 +101,5 @@ def check_sampling(sampling: Sampling) -> None:
                 f"{name}: {getattr(sampling, name)!r}: rollouts must sample from the whole "
                 f"distribution: use {value!r}"
             )
-    if sampling.temperature <= 0:
-        raise ConfigError(f"temperature: {sampling.temperature}: rollouts must sample: use above 0")
+    if sampling.is_greedy:
+        raise ConfigError(f"temperature: {sampling.temperature}: rollouts must sample: use 1")

@@ -38,8 +38,8 @@ class Sampling:
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the most probable token is always taken."""
-        return self.strategy == "greedy" or self.temperature == 0 or self.top_p == 0
+        """Whether the most probable token is always taken; temperatures near 0 would overflow."""
+        return self.strategy == "greedy" or self.temperature < 1e-3 or self.top_p == 0
 
 
 def keep_top_k(scores: Tensor, k: int) -> Tensor:

@@ -79,10 +79,10 @@ class Decoder(nn.Module):
             cache.is_token[:, start : start + time] = is_token
             is_token = cache.is_token[:, : start + time]
         positions = (is_token.cumsum(dim=1) - 1).clamp(min=0)[:, start:]
-        causal = torch.ones(time, start + time, dtype=torch.bool, device=ids.device).tril(start)
+        places = torch.arange(start + time, device=ids.device)
+        now = places[start:, None]
         # A padding row attends to itself alone: softmax over nothing would be NaN.
-        alone = torch.eye(start + time, dtype=torch.bool, device=ids.device)[start:]
-        mask = (causal & is_token[:, None, :]) | alone
+        mask = ((places < now) & is_token[:, None, :]) | (places == now)
         return self.rotary(positions), mask[:, None]
 
 

@@ -67,11 +67,12 @@ def advantages_and_returns(
 
 def whiten(values: Tensor, mask: Tensor) -> Tensor:
     """Subtract the mean and divide by the (biased) standard deviation over the masked entries."""
+    # In double precision: the rounding of equal values must not be blown up to a signal.
     count = mask.sum().clamp(min=1)
-    mean = (values * mask).sum() / count
+    mean = (values.double() * mask).sum() / count
     centred = (values - mean) * mask
     variance = centred.square().sum() / count
-    return centred * torch.rsqrt(variance + 1e-8)
+    return (centred * torch.rsqrt(variance + 1e-8)).to(values.dtype)
 
 
 class PolicyTerms(NamedTuple):

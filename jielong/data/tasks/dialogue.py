@@ -34,6 +34,36 @@ CORRUPTIONS = ("other_intent", "runs_on", "empty")
 _TEST, _DEV = 2, 1
 _DEMONSTRATIONS_PER_PHRASING = 4
 _CONTEXTS: dict[Split, int] = {"train": 2, "dev": 1, "test": 2}
+_DECORATED = 8  # further spellings of each training phrasing
+_OPENERS = {
+    "zh": (
+        "嗯，",
+        "那，",
+        "那就",
+        "哦，",
+        "好，",
+        "嘿，",
+        "接龙，",
+        "你好，",
+        "请问，",
+        "大家",
+        "真的",
+    ),
+    "en": ("Well, ", "Oh, ", "Hey, ", "OK, ", "Jielong, ", "So, ", "Hi, ", "Hello, ", "Now, "),
+}
+_CLOSERS = {
+    "zh": ("呀", "啊", "吧", "哦", "啦", "，接龙", "，朋友", "，明天见", "，好吗"),
+    "en": (
+        ", Jielong",
+        " to you",
+        " now",
+        " for now",
+        ", my friend",
+        ", please",
+        " again",
+        " then",
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +119,18 @@ def _read(lang: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def items(name: str, lexicon: Lexicon, split: Split, seed: int) -> list[Item]:
-    """Each phrasing alone and after another exchange, in several spellings for training."""
+    """Each phrasing alone and after another exchange; for training also among polite words.
+
+    With six ways to ask a thing a small model learns those six by heart; words before and after
+    them that mean nothing teach it which ones do.
+    """
     del lexicon  # these are our own words
     result = []
     for lang in LANGUAGES:
         mine = [intent for intent in intents(lang) if intent.family == name]
         for intent in mine:
             for question in intent.of(split):
-                for context in range(_CONTEXTS[split]):
+                for context in range(_CONTEXTS[split] + _DECORATED * (split == "train")):
                     rng = python_random(seed, name, lang, intent.name, question, context)
                     result.append(_item(name, intent, question, context, split, rng))
     return result
@@ -106,7 +140,12 @@ def _item(
     name: str, intent: Intent, question: str, context: int, split: Split, rng: Random
 ) -> Item:
     before: list[Message] = []
-    if context:
+    asked = question
+    if split == "train":
+        asked = _spelling(question, rng)
+        if context >= _CONTEXTS["train"]:
+            asked = _decorated(question, intent.lang, rng)
+    if context % 2:
         other = rng.choice([i for i in intents(intent.lang) if i.name != intent.name])
         before = [user(rng.choice(other.of("train"))), assistant(rng.choice(other.answers))]
     return Item(
@@ -114,12 +153,30 @@ def _item(
         id=f"{name}:{intent.lang}:{intent.name}:{question}:{context}",
         keys=(f"{intent.lang}:{question}",),
         lang=intent.lang,
-        messages=(*before, user(_spelling(question, rng) if split == "train" else question)),
+        messages=(*before, user(asked)),
         answers=intent.answers,
         demonstration=rng.choice(intent.answers),
         held_out_wording=split != "train",
         meta={"intent": intent},
     )
+
+
+def _decorated(question: str, lang: str, rng: Random) -> str:
+    """The question among words that change nothing; never a phrasing that is held out."""
+    bare, mark = question.rstrip(CLOSING), question[len(question.rstrip(CLOSING)) :]
+    while True:
+        opener = rng.choice(_OPENERS[lang]) if rng.random() < 0.6 else ""
+        closer = rng.choice(_CLOSERS[lang]) if rng.random() < 0.6 else ""
+        found = f"{opener}{bare}{closer}{mark}"
+        if (opener or closer) and normalise(found) not in _held_out(lang):
+            return found
+
+
+@cache
+def _held_out(lang: str) -> frozenset[str]:
+    """Every phrasing of the language that training must not show."""
+    kept = (*(i.of("dev") for i in intents(lang)), *(i.of("test") for i in intents(lang)))
+    return frozenset(normalise(question) for questions in kept for question in questions)
 
 
 def _spelling(question: str, rng: Random) -> str:

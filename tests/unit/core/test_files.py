@@ -45,6 +45,16 @@ def test_text_and_bytes_are_written_whole(tmp_path: Path) -> None:
     assert names(path.parent) == ["file"]
 
 
+def test_whoever_reads_the_old_file_goes_on_reading_it(tmp_path: Path) -> None:
+    """The new file takes the old one's name; it is never written over it."""
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    with path.open("rb") as reader:
+        write_atomic(path, b"new and longer")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new and longer"
+
+
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomic(path, b"old")

@@ -1,3 +1,4 @@
+import itertools
 from collections import Counter
 
 import pytest
@@ -43,6 +44,17 @@ def test_a_batch_holds_rendered_conversations_padded_on_the_right() -> None:
             assert mask == expected + [False] * (len(row) - length)
         assert (ids[:, -1] != 0).any()  # as narrow as can be
     assert seen == Counter(range(24))  # each conversation of the pool once
+
+
+def test_rows_of_like_length_share_a_batch() -> None:
+    """Over a pool no two batches overlap in their lengths, but where one ends the other begins."""
+    sizes = []
+    for step in range(POOL):
+        ids, _ = rows()(step)
+        sizes.append(sorted((ids != 0).sum(axis=1).tolist()))
+    sizes.sort()
+    assert all(one[-1] <= two[0] for one, two in itertools.pairwise(sizes))
+    assert sizes[0][0] < sizes[-1][-1]
 
 
 def test_batches_are_a_pure_function_of_seed_and_step() -> None:

@@ -55,6 +55,18 @@ def test_a_row_answers_alike_whoever_its_neighbours_are(batch: int) -> None:
     ]
 
 
+def test_a_row_goes_as_far_as_its_own_context_whoever_its_neighbours_are() -> None:
+    """Of 32 positions one prompt leaves 3, the other 28: neither shortens the other."""
+    long, short = random_ids(29).tolist(), [1, 4, 9, 5]
+    together = generate(assistant(), [long, short], sampled(max_tokens=100))
+    alone = [
+        generate(assistant(), [long], sampled(max_tokens=100))[0],
+        generate(assistant(), [[1], short], sampled(max_tokens=100))[1],
+    ]
+    assert [len(answer.ids) for answer in together] == [3, 28]
+    assert [answer.ids for answer in together] == [answer.ids for answer in alone]
+
+
 def test_sampled_log_probabilities_are_those_of_the_distribution() -> None:
     for prompt, answer in zip(PROMPTS, generate(assistant(), PROMPTS, sampled()), strict=True):
         scores = assistant().model(torch.tensor([prompt + answer.ids]))[0] / 0.8

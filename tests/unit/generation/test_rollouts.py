@@ -81,6 +81,7 @@ def test_P7_an_unknown_rule_is_refused() -> None:
         ({"top_k": 50}, "top_k"),
         ({"stop": ("。",)}, "stop"),
         ({"temperature": 0.0}, "temperature"),
+        ({"temperature": 1e-4}, "temperature"),
     ],
 )
 def test_P2_what_changes_the_distribution_is_refused_by_name(settings: dict, name: str) -> None:

@@ -87,6 +87,45 @@ def test_gradients_beyond_the_limit_are_shortened() -> None:
     torch.testing.assert_close(learner.module.w.detach(), torch.tensor([1 - 0.6, 2 - 0.8]))
 
 
+class Two(nn.Module):
+    """Two networks of one number each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.policy, self.value = (nn.Linear(1, 1, bias=False) for _ in range(2))
+        for network in (self.policy, self.value):
+            nn.init.zeros_(network.weight)
+
+
+def test_networks_are_clipped_each_by_its_own_norm() -> None:
+    """Gradients 30 and 0.5 with limit 1: the large one does not shorten the small one."""
+
+    def both(module: Two, batch: Tensor) -> Loss:
+        return Loss(
+            (30 * module.policy(batch) + 0.5 * module.value(batch)).sum(), torch.tensor(1.0)
+        )
+
+    module = Two()
+    networks = {"": module.policy, "value": module.value}
+    optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+    learner = Learner(module, [optimizer], Schedule(9), 1.0, networks)
+    metrics = learner.update(Part([torch.ones(1, 1)], both), part_of_nothing())
+    assert module.policy.weight.item() == pytest.approx(-1, abs=1e-6)
+    assert module.value.weight.item() == -0.5
+    assert metrics["gradient_norm"] == pytest.approx(30)
+    assert metrics["value_gradient_norm"] == pytest.approx(0.5)
+    assert metrics["own_gradient_norm"] == pytest.approx(30)  # of the first network alone
+
+
+def part_of_nothing() -> Part:
+    """A term whose gradient is zero."""
+    return Part(
+        [torch.ones(1, 1)],
+        lambda module, batch: Loss(0 * module.policy(batch).sum(), torch.tensor(1.0)),
+        name="ptx",
+    )
+
+
 def test_the_rate_follows_the_schedule() -> None:
     module = Weights()
     optimizer = torch.optim.SGD([module.w], lr=2.0)
@@ -218,11 +257,11 @@ def test_a_part_without_targets_is_named() -> None:
 
 
 def test_a_parameter_no_part_touches_stays() -> None:
-    class Two(Weights):
+    class More(Weights):
         def __init__(self) -> None:
             super().__init__()
             self.other = nn.Parameter(torch.tensor([3.0]))
 
-    module = Two()
+    module = More()
     sgd(module).update(part([[1.0, 1.0]]))
     assert module.other.item() == 3
