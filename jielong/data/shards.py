@@ -31,13 +31,15 @@ class Shard:
         cls, documents: Iterable[Sequence[int]], bos: int, languages: list[str], sizes: list[int]
     ) -> "Shard":
         """Join documents' ids, each after a `<bos>`."""
-        pieces = [np.array([bos, *ids], dtype=np.uint16) for ids in documents]
+        pieces = [np.array([bos, *ids], dtype=np.int64) for ids in documents]
         if not pieces:
             raise DataError(
                 "no documents: the corpus is empty after preparation: check its sources"
             )
         starts = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
-        return cls(np.concatenate(pieces), starts, np.array(languages), np.array(sizes))
+        tokens = np.concatenate(pieces)
+        narrow = np.uint16 if tokens.max() < 2**16 else np.uint32
+        return cls(tokens.astype(narrow), starts, np.array(languages), np.array(sizes))
 
     def save(self, path: Path) -> None:
         """Write a NumPy archive."""

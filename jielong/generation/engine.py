@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from jielong.core.errors import ContextLengthError
+from jielong.core.errors import ConfigError, ContextLengthError
 from jielong.core.seeds import generator
 from jielong.generation.beam import beam_search
 from jielong.generation.loading import Assistant
@@ -35,6 +35,8 @@ def generate(
 
     The same seed gives the same answers; each row draws from its own stream of random numbers.
     """
+    if sampling.stop:
+        raise ConfigError(f"stop: {sampling.stop}: only a streamed answer can end at a text")
     results: list[Completion] = []
     with _evaluating(assistant.model):
         for start in range(0, len(prompts), batch):

@@ -43,12 +43,17 @@ class PPOSettings:
 
 @dataclass(frozen=True)
 class Experience:
-    """B rollouts with frozen `batch` (B, R), and per-sequence sums in nats for the log."""
+    """B rollouts with frozen `batch` (B, R), and per-sequence figures for the log.
+
+    `kl` (B,) sums log ratios of the sampled tokens; `exact_kl` (B,) sums the KL over the whole
+    vocabulary at each of their positions: the same expectation without the sampling noise.
+    """
 
     rollouts: Rollouts
     batch: PPOBatch
     scores: Tensor
     kl: Tensor
+    exact_kl: Tensor
     entropy: Tensor
     rewards: Tensor
 
@@ -57,7 +62,10 @@ class Experience:
         return Experience(
             self.rollouts.select(rows),
             PPOBatch(*(tensor[rows] for tensor in self.batch)),
-            *(tensor[rows] for tensor in (self.scores, self.kl, self.entropy, self.rewards)),
+            *(
+                tensor[rows]
+                for tensor in (self.scores, self.kl, self.exact_kl, self.entropy, self.rewards)
+            ),
         )
 
 
@@ -78,9 +86,11 @@ def freeze(
         entropy = torch.logsumexp(logits, dim=-1) - (probabilities * logits).sum(dim=-1)
         reference_logits = reference(part.ids[:, :-1], select=part.chosen) / settings.temperature
         logp_ref = token_logp(reference_logits, part.targets)
-        pieces.append((token_logp(logits, part.targets), logp_ref, values, entropy))
+        gap = logits.log_softmax(dim=-1) - reference_logits.log_softmax(dim=-1)
+        exact_kl = (probabilities * gap).sum(dim=-1)
+        pieces.append((token_logp(logits, part.targets), logp_ref, values, entropy, exact_kl))
     flat = (torch.cat(column) for column in zip(*pieces, strict=True))
-    logp_old, logp_ref, values, entropy = (rollouts.spread(column) for column in flat)
+    logp_old, logp_ref, values, entropy, exact_kl = (rollouts.spread(column) for column in flat)
     mask = rollouts.mask
     rewards = token_rewards(scores, logp_old, logp_ref, mask, settings.beta)
     advantages, returns = advantages_and_returns(
@@ -94,6 +104,7 @@ def freeze(
         PPOBatch(logp_old, values, advantages, returns, mask),
         scores,
         kl,
+        exact_kl.sum(dim=1),
         entropy.sum(dim=1) / mask.sum(dim=1),
         rewards,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from jielong.core.errors import ConfigError
@@ -42,13 +43,13 @@ class Sampling:
         return self.strategy == "greedy" or self.temperature < 1e-3 or self.top_p == 0
 
 
-def keep_top_k(scores: Tensor, k: int) -> Tensor:
+def keep_top_k(scores: Float[Tensor, "B V"], k: int) -> Float[Tensor, "B V"]:
     """Keep the k largest scores of each row (B, V); the others become -inf (arXiv:1805.04833)."""
     smallest = scores.topk(min(k, scores.shape[-1]), dim=-1).values[..., -1:]
     return scores.masked_fill(scores < smallest, -torch.inf)
 
 
-def keep_top_p(scores: Tensor, p: float) -> Tensor:
+def keep_top_p(scores: Float[Tensor, "B V"], p: float) -> Float[Tensor, "B V"]:
     """Keep the fewest most probable tokens whose probabilities reach p (arXiv:1904.09751)."""
     ordered, order = scores.sort(dim=-1, descending=True)
     probabilities = ordered.softmax(dim=-1)
@@ -59,7 +60,9 @@ def keep_top_p(scores: Tensor, p: float) -> Tensor:
     return scores.masked_fill(drop.scatter(-1, order, drop), -torch.inf)
 
 
-def choose(scores: Tensor, sampling: Sampling, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def choose(
+    scores: Float[Tensor, "B V"], sampling: Sampling, uniforms: Float[Tensor, "B"]
+) -> tuple[Int[Tensor, "B"], Float[Tensor, "B"]]:
     """One token a row (B,) and its log-probability (B,) under the distribution it was drawn from.
 
     `scores` (B, V) raw; `uniforms` (B,) in [0, 1). The order is temperature, top-k, top-p, as

@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jielong.model.decoder import Decoder
@@ -14,11 +15,15 @@ class ActorCritic(nn.Module):
 
     def __init__(self, policy: Decoder, value: ScalarModel) -> None:
         super().__init__()
+        # With dropout old and new log-probabilities would be two functions, and no ratio be one.
+        assert policy.config.dropout == value.config.dropout == 0, "PPO takes no dropout"
         self.policy = policy
         self.value = value
         self.average = copy.deepcopy(policy).requires_grad_(False)
 
-    def forward(self, ids: Tensor, *, select: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ids: Int[Tensor, "B T"], *, select: Bool[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "N V"], Float[Tensor, "N"]]:
         """Scores (N, V) and values (N,) at the selected positions (B, T) of `ids` (B, T).
 
         At the position before a token stand the state it was chosen in, and that state's value.

@@ -4,6 +4,7 @@ Attention(Q, K, V) = softmax(Q K^T / sqrt(D)) V       (arXiv:1706.03762, eq. 1)
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,7 +32,7 @@ class Rotary(nn.Module):
         return self.cos[positions].unsqueeze(-3), self.sin[positions].unsqueeze(-3)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Float[Tensor, "B H T D"], cos: Tensor, sin: Tensor) -> Float[Tensor, "B H T D"]:
     """Turn each channel pair of `x` (B, H, T, D) by its angle."""
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin

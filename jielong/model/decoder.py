@@ -1,6 +1,7 @@
 """The left-to-right transformer (GPT): p(w_i | w_1 .. w_{i-1}) for every position at once."""
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,8 +34,12 @@ class Decoder(nn.Module):
                 nn.init.zeros_(parameter)
 
     def hidden(
-        self, ids: Tensor, *, is_token: Tensor | None = None, cache: KVCache | None = None
-    ) -> Tensor:
+        self,
+        ids: Int[Tensor, "B T"],
+        *,
+        is_token: Bool[Tensor, "B T"] | None = None,
+        cache: KVCache | None = None,
+    ) -> Float[Tensor, "B T C"]:
         """The final normed states (B, T, C) of `ids` (B, T).
 
         `is_token` (B, T) is False on padding (left or right), which then changes nothing: positions
@@ -49,14 +54,18 @@ class Decoder(nn.Module):
             cache.length += ids.shape[1]
         return self.norm(x)
 
-    def logits(self, hidden: Tensor) -> Tensor:
+    def logits(self, hidden: Float[Tensor, "*N C"]) -> Float[Tensor, "*N V"]:
         """Scores over the vocabulary (..., V) of states (..., C)."""
         weight = self.embedding.weight if self.head is None else self.head.weight
         return F.linear(hidden, weight)
 
     def forward(
-        self, ids: Tensor, *, is_token: Tensor | None = None, select: Tensor | None = None
-    ) -> Tensor:
+        self,
+        ids: Int[Tensor, "B T"],
+        *,
+        is_token: Bool[Tensor, "B T"] | None = None,
+        select: Bool[Tensor, "B T"] | None = None,
+    ) -> Float[Tensor, "*N V"]:
         """Scores (B, T, V) of what follows each position.
 
         With `select` (B, T) only those positions are scored, as (N, V) in reading order: the

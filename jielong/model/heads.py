@@ -5,6 +5,7 @@ starts as a copy of the reward model, reads it everywhere.
 """
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jielong.model.config import ModelConfig
@@ -32,12 +33,14 @@ class ScalarModel(nn.Module):
         self.register_buffer("shift", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
 
-    def forward(self, ids: Tensor, *, is_token: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Int[Tensor, "B T"], *, is_token: Bool[Tensor, "B T"] | None = None
+    ) -> Float[Tensor, "B T"]:
         """The number at each position, (B, T), of `ids` (B, T)."""
         raw = self.score(self.trunk.hidden(ids, is_token=is_token)).squeeze(-1)
         return (raw - self.shift) * self.scale
 
-    def rewards(self, ids: Tensor, lengths: Tensor) -> Tensor:
+    def rewards(self, ids: Int[Tensor, "N T"], lengths: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
         """The number at the last real token, (B,), of right-padded `ids` (B, T).
 
         `lengths` (B,) comes from how the rows were made; the ids are never searched for padding.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -19,12 +20,12 @@ class Loss:
     metrics: dict[str, Tensor] = field(default_factory=dict)
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+def masked_mean(values: Float[Tensor, "*B"], mask: Bool[Tensor, "*B"]) -> Float[Tensor, ""]:
     """The mean of `values` where `mask` is True; 0 when it is True nowhere."""
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
-def token_logp(logits: Tensor, targets: Tensor) -> Tensor:
+def token_logp(logits: Float[Tensor, "*N V"], targets: Int[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """log p(target) in nats: `logits` (..., V), `targets` (...) -> (...)."""
     chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     return chosen - torch.logsumexp(logits, dim=-1)

@@ -8,12 +8,15 @@ response's own tokens, its <eos> included, False after it. Log-probabilities in 
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from jielong.objectives.loss import Loss
 
 
-def kl_estimates(logp: Tensor, logp_ref: Tensor, kind: str = "k1") -> Tensor:
+def kl_estimates(
+    logp: Float[Tensor, "*B"], logp_ref: Float[Tensor, "*B"], kind: str = "k1"
+) -> Float[Tensor, "*B"]:
     """Per-token estimates of KL(pi || ref) from samples of pi (J. Schulman, 2020).
 
     k1 = log pi/ref is unbiased and may be negative; k2 = k1^2 / 2 is the one whose *gradient* is
@@ -30,8 +33,12 @@ def kl_estimates(logp: Tensor, logp_ref: Tensor, kind: str = "k1") -> Tensor:
 
 
 def token_rewards(
-    scores: Tensor, logp_old: Tensor, logp_ref: Tensor, mask: Tensor, beta: float
-) -> Tensor:
+    scores: Float[Tensor, "B"],
+    logp_old: Float[Tensor, "B T"],
+    logp_ref: Float[Tensor, "B T"],
+    mask: Bool[Tensor, "B T"],
+    beta: float,
+) -> Float[Tensor, "B T"]:
     """r_t = -beta (logp_old - logp_ref)_t + 1[t is the last real token] * score, (B, T).
 
     The score (B,) lands on the last token the policy chose (its <eos>, or the last token of an
@@ -44,8 +51,12 @@ def token_rewards(
 
 
 def advantages_and_returns(
-    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float
-) -> tuple[Tensor, Tensor]:
+    rewards: Float[Tensor, "B T"],
+    values: Float[Tensor, "B T"],
+    mask: Bool[Tensor, "B T"],
+    gamma: float,
+    lam: float,
+) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
     """Generalised advantage estimation, (B, T) each.
 
     delta_t = r_t + gamma V_{t+1} - V_t;  A_t = delta_t + gamma lam A_{t+1}  (arXiv:1506.02438,
@@ -65,7 +76,7 @@ def advantages_and_returns(
     return advantages.where(mask, 0), (advantages + values).where(mask, 0)
 
 
-def whiten(values: Tensor, mask: Tensor) -> Tensor:
+def whiten(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
     """Subtract the mean and divide by the (biased) standard deviation over the masked entries."""
     # In double precision: the rounding of equal values must not be blown up to a signal.
     count = mask.sum().clamp(min=1)
@@ -85,7 +96,11 @@ class PolicyTerms(NamedTuple):
 
 
 def policy_loss(
-    logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: float
+    logp: Float[Tensor, "B T"],
+    logp_old: Float[Tensor, "B T"],
+    advantages: Float[Tensor, "B T"],
+    mask: Bool[Tensor, "B T"],
+    clip: float,
 ) -> PolicyTerms:
     """-min(rho A, clip(rho, 1 - clip, 1 + clip) A) summed over tokens (arXiv:1707.06347, eq. 7)."""
     log_ratio = (logp - logp_old) * mask
@@ -100,8 +115,12 @@ def policy_loss(
 
 
 def value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float
-) -> tuple[Tensor, Tensor]:
+    values: Float[Tensor, "B T"],
+    old_values: Float[Tensor, "B T"],
+    returns: Float[Tensor, "B T"],
+    mask: Bool[Tensor, "B T"],
+    clip: float,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """The clipped squared error of the values and how many were clipped, as sums.
 
     0.5 max((V - ret)^2, (clip(V, V_old - clip, V_old + clip) - ret)^2)

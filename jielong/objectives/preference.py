@@ -3,6 +3,7 @@
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,7 +41,7 @@ def ranking_loss(model: RewardModel, batch: RankingBatch) -> Loss:
     return k_way_loss(table, batch.ranks)
 
 
-def k_way_loss(scores: Tensor, ranks: Tensor) -> Loss:
+def k_way_loss(scores: Float[Tensor, "P K"], ranks: Int[Tensor, "P K"]) -> Loss:
     """For each prompt the mean over its strict pairs of -log sigmoid(r_better - r_worse).
 
     `scores`, `ranks` (P, K), rank 0 for no answer. Ties are dropped and the mean is over the pairs
@@ -63,7 +64,7 @@ def k_way_loss(scores: Tensor, ranks: Tensor) -> Loss:
     )
 
 
-def pair_accuracy(scores: Tensor, ranks: Tensor) -> Tensor:
+def pair_accuracy(scores: Float[Tensor, "P K"], ranks: Int[Tensor, "P K"]) -> Float[Tensor, ""]:
     """The share of strict pairs in the right order, averaged over prompts, ()."""
     with torch.no_grad():
         loss = k_way_loss(scores, ranks)

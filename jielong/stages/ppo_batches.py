@@ -146,8 +146,7 @@ class PPOBatches:
             return []
         assert self._experience is not None, "a run resumes at the first step of an iteration"
         minibatch = self._experience.select(self._rows(iteration, place))
-        settings = replace(self.settings, beta=self.state.beta)
-        parts = [Part([minibatch], ppo_objective(settings), veto=self._veto)]
+        parts = [Part([minibatch], ppo_objective(self.settings), veto=self._veto)]
         if self.goal.documents is not None:
             parts.append(self.goal.documents(step, self.state.ptx_weight))
         return parts
@@ -245,6 +244,7 @@ def describe(experience: Experience, scores: Mapping[str, Tensor]) -> dict[str, 
         **{f"{n}_mean": s.mean().item() for n, s in scores.items() if n != "reward"},
         "return_mean": experience.rewards.sum(dim=1).mean().item(),
         "kl_nats": experience.kl.mean().item(),
+        "kl_exact_nats": experience.exact_kl.mean().item(),
         "kl_standard_error": experience.kl.std().item() / len(rollouts.texts) ** 0.5,
         "entropy_nats": experience.entropy.mean().item(),
         "response_tokens_mean": batch.mask.sum(dim=1).float().mean().item(),

@@ -77,6 +77,7 @@ def run(config: RewardConfig, *, resume: bool = False) -> Path:
     shape = dataclasses.replace(assistant.model.config, dropout=0.0)
     model = start_from(ScalarModel(shape), assistant.model).to(default_device())
     batches = RankingBatches(rankings, assistant.tokenizer, config.batch, config.seed)
+    _check_lengths(rankings, batches.rows, assistant.context)
     steps = config.epochs * batches.per_epoch
     learner = Learner(
         model,
@@ -152,12 +153,17 @@ def _simulate(
         features = scorer.features([Answer(prompt.constraints, c.text, c.finished) for c in group])
         who = derive(config.seed, "who", number) % config.annotators
         ranks = annotators.rank(features, who, config.seed, number)
-        found.append(_record(number, prompt, group, ranks, who, assistant.name))
+        found.append(_record(number, prompt, group, ranks, f"gold-{who}", assistant))
     return found
 
 
 def _record(
-    number: int, prompt: Prompt, group: list[Candidate], ranks: list[int], who: int, model: str
+    number: int,
+    prompt: Prompt,
+    group: list[Candidate],
+    ranks: list[int],
+    annotator: str,
+    assistant: Assistant,
 ) -> records.Ranking:
     """The same record that a person at the labelling page makes."""
     responses = tuple(
@@ -165,7 +171,8 @@ def _record(
             id=f"{number}-{i}",
             text=candidate.text,
             ids=tuple(candidate.ids),
-            model=f"{model}:{candidate.kind}",
+            tokenizer_sha=assistant.tokenizer.sha256,
+            model=f"{assistant.name}:{candidate.kind}",
             finish="stop" if candidate.finished else "length",
         )
         for i, candidate in enumerate(group)
@@ -176,7 +183,7 @@ def _record(
         messages=prompt.messages,
         responses=responses,
         ranks=tuple(ranks),
-        annotator=f"gold-{who}",
+        annotator=annotator,
         presented_order=tuple(response.id for response in responses),
     )
 
@@ -228,19 +235,33 @@ class RankingBatches:
 def encode(ranking: records.Ranking, tokenizer: Tokenizer) -> Encoded:
     """The ranked answers' rows of ids and their ranks; an `<eos>` only where the answer ended.
 
-    Recorded ids are used as they are: text encoded again may give others.
+    Recorded ids are used when they are this tokenizer's: text encoded again may give others.
     """
     prompt = render(tokenizer, ranking.messages, generation_prompt=True).ids
     rows, ranks = [], []
     for response, rank in zip(ranking.responses, ranking.ranks, strict=True):
         if rank is None:
             continue
-        ids = list(response.ids) if response.ids is not None else tokenizer.encode(response.text)
-        if response.ids is None and response.finish == "stop":
-            ids.append(tokenizer.special.eos)
+        if response.ids is not None and response.tokenizer_sha == tokenizer.sha256:
+            ids = list(response.ids)
+        else:
+            ends = [tokenizer.special.eos] if response.finish == "stop" else []
+            ids = tokenizer.encode(response.text) + ends
         rows.append([*prompt, *ids])
         ranks.append(rank)
     return rows, ranks
+
+
+def _check_lengths(
+    rankings: Sequence[records.Ranking], rows: Sequence[Encoded], context: int
+) -> None:
+    for ranking, (answers, _) in zip(rankings, rows, strict=True):
+        longest = max(map(len, answers), default=0)
+        if longest > context:
+            raise DataError(
+                f"ranking {ranking.id}: an answer has {longest} tokens with its prompt, and the "
+                f"model's context is {context}: leave this ranking out"
+            )
 
 
 def collate(prompts: Sequence[Encoded], pad: int) -> RankingBatch:

@@ -6,6 +6,7 @@ last character of a word" is something a small model can see. Nothing is normali
 """
 
 import codecs
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -112,6 +113,11 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; bytes that form no character become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    @cached_property
+    def sha256(self) -> str:
+        """A fingerprint: equal tokenizers have equal ones, whatever file they came from."""
+        return hashlib.sha256(self._backend.to_str().encode()).hexdigest()
 
     @cached_property
     def token_bytes(self) -> list[bytes]:

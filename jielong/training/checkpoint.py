@@ -33,6 +33,8 @@ def save_checkpoint(
     `extra` is further plain state of the stage (numbers, lists), given back by `resume`.
     """
     final = run / FOLDER / f"step-{learner.step:06d}"
+    if final.exists():  # a step has one state: what was saved at it already is this
+        return final
     temporary = final.with_name(f".{final.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -42,7 +44,6 @@ def save_checkpoint(
         hashes = {name: sha256_file(temporary / name) for name in (MODEL, TRAINING)}
         state["sha256"] = hashes | {STATE: sha256_json(state)}
         write_atomic(temporary / STATE, json.dumps(state, indent=1) + "\n")
-        shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -14,7 +14,9 @@ COMMAND = [sys.executable, "-m", "jielong"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # tiny tensors: threads would only wait
 
 
-def jielong(*arguments: str | Path, check: bool = True, **options: object) -> subprocess.CompletedProcess:
+def jielong(
+    *arguments: str | Path, check: bool = True, **options: object
+) -> subprocess.CompletedProcess:
     """Run the command line as a user does."""
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],

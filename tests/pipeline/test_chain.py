@@ -43,19 +43,22 @@ def test_no_document_is_in_both_splits(chain: Path) -> None:
     for name in ("train", "valid"):
         lines = (chain / "prepare" / "documents" / f"{name}.jsonl").read_text().splitlines()
         texts[name] = {json.loads(line)["text"] for line in lines}
-    assert texts["train"] and texts["valid"]
+    assert texts["train"]
+    assert texts["valid"]
     assert not texts["train"] & texts["valid"]
 
 
 def test_sft_answers_what_the_base_model_cannot(summary: Summary) -> None:
     for family, margin in (("greeting", 0.15), ("chain_first_character", 0.03)):
         score = summary.tasks[family]
-        assert score.base is not None and score.sft is not None
+        assert score.base is not None
+        assert score.sft is not None
         assert score.sft > max(score.base, score.chance) + margin
 
 
 def test_the_reward_model_orders_pairs_better_than_chance(summary: Summary) -> None:
-    assert summary.reward_model is not None and summary.reward_model.pair_accuracy_ci is not None
+    assert summary.reward_model is not None
+    assert summary.reward_model.pair_accuracy_ci is not None
     assert summary.reward_model.pair_accuracy_ci[0] > 0.5
 
 
@@ -67,7 +70,8 @@ def test_ppo_beats_sft_by_the_noise_free_judge(summary: Summary) -> None:
 
 
 def test_the_pretraining_mix_pays_language_back(summary: Summary) -> None:
-    assert summary.tax is not None and summary.tax.ppo is not None
+    assert summary.tax is not None
+    assert summary.tax.ppo is not None
     assert summary.tax.ppo_ptx is not None
     assert summary.tax.ppo_ptx < summary.tax.ppo
     assert summary.tax.ppo_ptx < summary.tax.sft + 0.02

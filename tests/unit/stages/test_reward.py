@@ -49,8 +49,10 @@ def test_R3_a_finished_row_is_what_training_on_answers_sees() -> None:
 def test_R3_recorded_ids_are_used_as_they_are() -> None:
     """Bytes of 春 one by one, as a policy may sample them: no text encodes to that."""
     ids = tuple(tokenizer().encode("龘"))
-    rows, _ = encode(ranking(7, (1, 2), ids=ids), tokenizer())
-    assert all(tuple(row[-3:]) == ids for row in rows)
+    mine = ranking(7, (1, 2), ids=ids, tokenizer_sha=tokenizer().sha256)
+    assert all(tuple(row[-3:]) == ids for row in encode(mine, tokenizer())[0])
+    other = ranking(7, (1, 2), ids=ids, tokenizer_sha="another")
+    assert encode(other, tokenizer()) == encode(ranking(7, (1, 2)), tokenizer())
 
 
 def test_R1_unranked_answers_are_left_out() -> None:
