@@ -1,7 +1,7 @@
 """The terminal chat through pipes and through a real terminal."""
 
-import io
 import contextlib
+import io
 import os
 import pty
 import select
