@@ -138,11 +138,12 @@ class Alignment:
         config = self.config
         prompts = self.judge.prompts(True, "test")[: config.prompts]
         reward = self.judge.chain_reward()
-        for greedy, rule in ((False, f"temperature {config.temperature}"), (True, "greedy")):
+        for greedy, rule in ((False, f"temperature {config.chain_temperature}"), (True, "greedy")):
             number = 1 if greedy else config.samples
             valid = {}
             for name in ("sft", "ppo_chain"):
-                rollouts = self._generate(name, prompts, number, greedy=greedy)
+                temperature = 0.0 if greedy else config.chain_temperature
+                rollouts = self._generate(name, prompts, number, temperature)
                 repeated = [p for p in prompts for _ in range(number)]
                 done = rollouts.finished.tolist()
                 answers = Answers(rollouts.ids, rollouts.lengths, rollouts.texts, done, repeated)
@@ -195,12 +196,11 @@ class Alignment:
         self.files["win_rates"].append(row | {"n": number or len(self.prompts)})
 
     def _generate(
-        self, name: str, prompts: list[Prompt], number: int, *, greedy: bool = False
+        self, name: str, prompts: list[Prompt], number: int, temperature: float
     ) -> Rollouts:
         assistant = self.models[name]
         sampling = Sampling(
-            strategy="greedy" if greedy else "sample",
-            temperature=self.config.temperature,
+            temperature=temperature,
             max_tokens=self.config.max_tokens,
             seed=derive(self.config.seed, "evaluate", name),
         )
@@ -215,7 +215,8 @@ class Alignment:
     def _sample(
         self, name: str, prompts: list[Prompt], number: int, *, greedy: bool = False
     ) -> Sampled:
-        rollouts = self._generate(name, prompts, number, greedy=greedy)
+        temperature = 0.0 if greedy else self.config.temperature
+        rollouts = self._generate(name, prompts, number, temperature)
         repeated = [prompt for prompt in prompts for _ in range(number)]
         scores = self.judge.gold(repeated, rollouts.texts, rollouts.finished.tolist())
         lengths = np.array([len(units(text)) for text in rollouts.texts], dtype=np.float64)

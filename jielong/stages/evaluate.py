@@ -46,7 +46,8 @@ class EvaluateConfig:
     """Which runs make up the chain, how much is asked of each, and where `summary` is written.
 
     `families` are the tasks that were trained. Each prompt gets `samples` answers a side for win
-    rates, and `best_of` from the SFT model for best-of-n.
+    rates, and `best_of` from the SFT model for best-of-n. Sampled answers are compared at the
+    temperature that their PPO run sampled at: `temperature`, and `chain_temperature` for chains.
     """
 
     run_dir: str
@@ -67,6 +68,7 @@ class EvaluateConfig:
     samples: int = 4
     best_of: int = 16
     temperature: float = 0.7
+    chain_temperature: float = 1.0
     max_tokens: int = 32
     shown: int = 12
 
@@ -167,7 +169,7 @@ def measure_tasks(
     lexicon = Lexicon.load(Path(config.prepared) / "lexicon.json")
     greedy = Sampling(strategy="greedy", max_tokens=config.max_tokens)
     sampled = Sampling(
-        temperature=config.temperature, max_tokens=config.max_tokens, seed=config.seed
+        temperature=config.chain_temperature, max_tokens=config.max_tokens, seed=config.seed
     )
     tasks: dict[str, TaskScore] = {}
     answers: dict[str, Any] = {}
