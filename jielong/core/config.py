@@ -56,6 +56,13 @@ def parse(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
         raise ConfigError(f"{prefix}{error}") from None
 
 
+def check_positive(config: Any, *names: str) -> None:  # noqa: ANN401 - any config dataclass
+    """For a config's `__post_init__`: refuse settings that are not above 0."""
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name}: {getattr(config, name)}: must be above 0")
+
+
 def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401 - any config dataclass
     """Every setting as plain TOML values; settings that are None are left out."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}

@@ -52,6 +52,11 @@ class RunDir:
         inputs = dict(inputs or {})
         if (path / MANIFEST).exists():
             return cls._reopen(path, stage, text, inputs, resume)
+        if path.is_dir() and {p.name for p in path.iterdir()} - {"config.toml"}:
+            raise RunDirectoryError(
+                f"{path}: holds files but no run ({MANIFEST} is missing): give another run_dir, or "
+                "move them away"
+            )
         manifest = {
             "stage": stage,
             "finished": False,
@@ -130,6 +135,22 @@ class RunDir:
         write_atomic(
             self.path / MANIFEST, json.dumps(self.manifest, ensure_ascii=False, indent=2) + "\n"
         )
+
+
+def is_done(path: Path, config: Any) -> bool:  # noqa: ANN401 - any config dataclass
+    """Whether a run stands finished there, made with this very configuration.
+
+    Raises `RunDirectoryError` when it is finished with another: to take it for this one would give
+    the user something else than was asked for.
+    """
+    if not (path / MANIFEST).exists() or not open_run(path).finished:
+        return False
+    if (path / "config.toml").read_text(encoding="utf-8") != configs.dumps(config):
+        raise RunDirectoryError(
+            f"{path}: is finished, with another configuration (see its config.toml): give another "
+            "directory, or move this one away"
+        )
+    return True
 
 
 def open_run(path: Path) -> RunDir:

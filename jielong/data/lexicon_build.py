@@ -23,9 +23,13 @@ _EN_SENTENCE = re.compile(rf"[A-Z][a-z]*(?:['-][a-z]+)*(?:[,;:]? {_EN_TOKEN})+[.
 _EN_WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 
 
-def build(corpus: Corpus) -> Lexicon:
-    """The lexicon of whichever sources the corpus has."""
-    sentences = _sentences(corpus)
+def build(corpus: Corpus, held_out: str = "") -> Lexicon:
+    """The lexicon of whichever sources the corpus has.
+
+    A sentence that stands in the `held_out` text is left out: what measures the language model must
+    not come back as a demonstration.
+    """
+    sentences = [s for s in _sentences(corpus) if s["text"] not in held_out]
     words_zh = _common_zh(sentences, corpus)
     wanted = {word for pair in corpus.pairs for word in pair.words} | set(words_zh)
     return Lexicon(

@@ -1,7 +1,8 @@
 """Questions without answers, for ranking and reinforcement: write a sentence with a given word.
 
-Both the word and the wording of a dev or test prompt are kept out of training. `group` is the word,
-so every wording of one question falls on the same side.
+A dev or test prompt asks for a word that training never asks for, in a wording that training never
+uses; the word may still occur in sentences that were learned. `group` is the asked word, so every
+wording of one question falls on the same side.
 """
 
 from dataclasses import dataclass

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from jielong.core.seeds import python_random
 from jielong.data.shards import Shard
 from jielong.data.tasks import FAMILIES, Item
 from jielong.evaluation.statistics import Interval, wilson
@@ -28,6 +29,7 @@ def token_nats(
     so that every token is predicted from at least window / 2 others.
     """
     model.eval()
+    window = min(window, model.config.context)
     device = model.embedding.weight.device
     tokens = torch.from_numpy(shard.tokens.astype(np.int64))
     nats = np.zeros(len(tokens))
@@ -54,13 +56,52 @@ class FamilyScore:
     right: list[bool]
 
 
-def score_family(assistant: Assistant, items: Sequence[Item], sampling: Sampling) -> FamilyScore:
-    """Ask every item and check the answers with its family's own checker (Wilson interval)."""
-    prompts = [
-        render(assistant.tokenizer, item.messages, generation_prompt=True).ids for item in items
-    ]
+def score_family(
+    assistant: Assistant,
+    items: Sequence[Item],
+    sampling: Sampling,
+    shots: Sequence[Item] = (),
+) -> FamilyScore:
+    """Ask every item and check the answers with its family's own checker (Wilson interval).
+
+    With `shots` the model is a base model: some of them go before each question as plain text, and
+    its answer is the rest of the line.
+    """
+    if shots:
+        prompts = [few_shot(assistant, item, shots, sampling.max_tokens) for item in items]
+    else:
+        prompts = [
+            render(assistant.tokenizer, item.messages, generation_prompt=True).ids for item in items
+        ]
     answers = [completion.text for completion in generate(assistant, prompts, sampling)]
+    if shots:
+        answers = [answer.strip().partition("\n")[0] for answer in answers]
     pairs = zip(items, answers, strict=True)
     right = [FAMILIES[item.family].check(item, answer).score >= 1 for item, answer in pairs]
     decoding = "greedy" if sampling.is_greedy else f"sampled at temperature {sampling.temperature}"
     return FamilyScore(wilson(sum(right), len(right)), len(right), decoding, answers, right)
+
+
+def few_shot(
+    assistant: Assistant, item: Item, shots: Sequence[Item], reserve: int, number: int = 4
+) -> list[int]:
+    """`number` solved items of the same language and the question, as lines of plain text.
+
+    Which ones is drawn by the item's id. The oldest leave when the context is too short.
+    """
+    random = python_random(0, "few-shot", item.id)
+    same = [shot for shot in shots if shot.lang == item.lang] or list(shots)
+    chosen = [same[random.randrange(len(same))] for _ in range(number)]
+    asked, told = ("问：", "答：") if item.lang == "zh" else ("Q: ", "A: ")
+    texts = []
+    for shot in [*chosen, item]:
+        turns = [
+            (asked if turn["role"] == "user" else told) + turn["content"] for turn in shot.messages
+        ]
+        texts.append("\n".join(turns) + f"\n{told}{'' if shot is item else shot.demonstration}")
+    room = assistant.context - reserve - 1
+    while True:
+        ids = assistant.tokenizer.encode("\n\n".join(texts).rstrip(" "))
+        if len(ids) <= room or len(texts) == 1:
+            return [assistant.tokenizer.special.bos, *ids[-room:]]
+        texts = texts[1:]

@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from jielong.core import config as configs
 from jielong.core.device import default_device
 from jielong.core.errors import CheckpointError, RunDirectoryError
-from jielong.core.files import write_atomic
+from jielong.core.files import sha256_file, write_atomic
 from jielong.core.run_dir import MANIFEST, open_run
 from jielong.model.config import ModelConfig
 from jielong.model.decoder import Decoder
@@ -45,13 +45,14 @@ class Assistant:
         return f"{self.name}: {parameters / 1e6:.1f}M parameters, context {self.context} tokens"
 
 
-def save_model(run: Path, model: Decoder | ScalarModel, tokenizer: Tokenizer) -> None:
-    """Write a run's finished model to `run/model`."""
+def save_model(run: Path, model: Decoder | ScalarModel, tokenizer: Tokenizer) -> dict[str, str]:
+    """Write a run's finished model to `run/model`; returns its hash, for the run's manifest."""
     folder = run / FOLDER
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomic(folder / WEIGHTS, save(weights))
     write_atomic(folder / SHAPE, configs.dumps(model.config))
     tokenizer.save(folder)
+    return {"model_sha256": sha256_file(folder / WEIGHTS)}
 
 
 def load_assistant(path: Path | str) -> Assistant:
@@ -95,6 +96,7 @@ def _load_into(kind: type[M], folder: Path) -> M:
     config = configs.load(ModelConfig, folder / SHAPE)
     model = kind(config)
     file = folder / WEIGHTS
+    _verify(folder)
     try:
         model.load_state_dict(load(file.read_bytes()))
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -103,6 +105,19 @@ def _load_into(kind: type[M], folder: Path) -> M:
             f"{file}: cannot be loaded ({reason}): train or copy it anew"
         ) from None
     return model.to(default_device())
+
+
+def _verify(folder: Path) -> None:
+    """Refuse weights that are not those their run wrote."""
+    manifest = folder.parent / MANIFEST
+    if folder.name != FOLDER or not manifest.exists():
+        return  # a model folder that was copied elsewhere carries no record
+    expected = open_run(folder.parent).manifest.get("model_sha256")
+    if expected and (folder / WEIGHTS).exists() and sha256_file(folder / WEIGHTS) != expected:
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: cut short or altered (its SHA-256 is not the recorded one): copy "
+            "it anew, or train it again"
+        )
 
 
 def _matching_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:

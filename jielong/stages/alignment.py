@@ -1,6 +1,7 @@
 """The evaluation's second half: is the reward model right, and are the aligned models better?
 
-The noise-free gold labeller decides, on prompts whose words and wordings no stage has seen.
+The noise-free gold labeller decides, on prompts that no stage was given: their word was never asked
+for and their wording never used (the word itself may stand in sentences that were learned).
 """
 
 from dataclasses import dataclass
@@ -136,7 +137,9 @@ class Alignment:
     def chain_against_sft(self) -> None:
         """The same for idiom chains, where a checker decides: right beats wrong."""
         config = self.config
-        prompts = self.judge.prompts(True, "test")[: config.prompts]
+        prompts = sorted(
+            self.judge.prompts(True, "test"), key=lambda p: derive(config.seed, "chains", p.id)
+        )[: config.prompts]
         reward = self.judge.chain_reward()
         for greedy, rule in ((False, f"temperature {config.chain_temperature}"), (True, "greedy")):
             number = 1 if greedy else config.samples
@@ -176,7 +179,9 @@ class Alignment:
         """
         known = {p.id: p for p in self.judge.prompts(False, "train")}
         rankings = records.read(Path(self.config.reward) / "rankings.jsonl", records.Ranking)
-        usable = [r for r in rankings if r.prompt_id in known][:CEILING_RANKINGS]
+        most = self.config.samples
+        usable = [r for r in rankings if r.prompt_id in known and len(r.ranks) == most]
+        usable = usable[:CEILING_RANKINGS]
         if not usable:
             return None
         taught = [

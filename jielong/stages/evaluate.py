@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from jielong.baselines.ngram import NgramModel
+from jielong.core import config as configs
+from jielong.core.config import check_positive
 from jielong.core.device import describe_machine
+from jielong.core.errors import ConfigError
 from jielong.core.files import write_atomic
 from jielong.core.progress import progress, say
 from jielong.core.resources import peak_rss_bytes
@@ -36,6 +39,7 @@ from jielong.generation.engine import generate
 from jielong.generation.loading import Assistant, load_assistant
 from jielong.generation.sampling import Sampling
 from jielong.stages.alignment import Alignment
+from jielong.stages.ppo import PPOConfig
 from jielong.tokenizer.chat_template import render
 
 MODELS = ("base", "sft", "ppo", "ppo_ptx", "ppo_chain")
@@ -72,6 +76,12 @@ class EvaluateConfig:
     max_tokens: int = 32
     shown: int = 12
 
+    def __post_init__(self) -> None:
+        """Refuse counts that measure nothing."""
+        check_positive(self, "items", "prompts", "samples", "max_tokens", "shown", "temperature")
+        if self.best_of < self.samples:
+            raise ValueError(f"best_of: {self.best_of}: must be at least samples {self.samples}")
+
     def chain(self) -> dict[str, str]:
         """The chat models by name, base first."""
         return {name: path for name in MODELS if (path := getattr(self, name)) is not None}
@@ -80,6 +90,7 @@ class EvaluateConfig:
 def run(config: EvaluateConfig, *, resume: bool = False) -> Path:
     """Measure everything; returns the run directory, and writes the summary."""
     chain = config.chain()
+    _check_parents(config, chain)
     parents = {"prepared": config.prepared, "data": config.data, "reward": config.reward}
     inputs = {name: Path(path) for name, path in (parents | chain).items()}
     run = RunDir.create(
@@ -89,7 +100,6 @@ def run(config: EvaluateConfig, *, resume: bool = False) -> Path:
         inputs=inputs,
         resume=resume,
     )
-    open_finished(config.data, "tokenize")
     models = {name: load_assistant(path) for name, path in chain.items()}
     with progress(f"evaluate -> {run.path}", total=4) as bar:
         bits, tax, text = measure_text(config, models)
@@ -123,6 +133,23 @@ def run(config: EvaluateConfig, *, resume: bool = False) -> Path:
     run.finish()
     say(f"summary: {config.summary}")
     return run.path
+
+
+def _check_parents(config: EvaluateConfig, chain: dict[str, str]) -> None:
+    """Every run is finished, and each PPO run sampled at the temperature it is judged at."""
+    open_finished(config.prepared, "prepare")
+    open_finished(config.data, "tokenize")
+    open_finished(config.reward, "reward")
+    for name, path in chain.items():
+        stage = {"base": "pretrain", "sft": "sft"}.get(name, "ppo")
+        run = open_finished(path, stage)
+        if stage == "ppo":
+            key = "chain_temperature" if name == "ppo_chain" else "temperature"
+            sampled = configs.load(PPOConfig, run.path / "config.toml").settings.temperature
+            if sampled != getattr(config, key):
+                raise ConfigError(f"{key}: {getattr(config, key)}: {path} sampled at {sampled}")
+    for path in config.extra:
+        open_finished(path, "ppo")
 
 
 def measure_text(
@@ -165,7 +192,10 @@ def measure_text(
 def measure_tasks(
     config: EvaluateConfig, models: dict[str, Assistant]
 ) -> tuple[dict[str, TaskScore], dict[str, Any]]:
-    """Accuracy of each model on held-out items of each family; chains also as they are sampled."""
+    """Accuracy of each model on held-out items of each family; chains also as they are sampled.
+
+    The base model knows no chat: it is shown solved training items as plain text (few-shot).
+    """
     lexicon = Lexicon.load(Path(config.prepared) / "lexicon.json")
     greedy = Sampling(strategy="greedy", max_tokens=config.max_tokens)
     sampled = Sampling(
@@ -181,7 +211,11 @@ def measure_tasks(
         if family == "idiom_chain":
             rules["idiom_chain_sampled"] = sampled
         for name, rule in rules.items():
-            found = {model: score_family(a, items, rule) for model, a in models.items()}
+            shots = FAMILIES[family].items(lexicon, "train", config.seed)
+            found = {
+                model: score_family(a, items, rule, shots if model == "base" else ())
+                for model, a in models.items()
+            }
             shares = {model: result.accuracy.estimate for model, result in found.items()}
             decoding = found["base"].decoding
             tasks[name] = TaskScore(chance=chance, n=len(items), decoding=decoding, **shares)
@@ -243,7 +277,7 @@ def _costs(config: EvaluateConfig) -> dict[str, Any]:
         stages[Path(path).name] = StageCost(
             seconds=manifest["seconds"],
             steps=manifest.get("steps", 0),
-            tokens=manifest.get("tokens", 0),
+            tokens=manifest.get("tokens", manifest.get("items", 0)),
         )
         peak = max(peak, manifest["peak_rss_bytes"])
     seconds = sum(stage.seconds for stage in stages.values())

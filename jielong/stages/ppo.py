@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
+from jielong.core.config import check_positive
 from jielong.core.device import default_device
 from jielong.core.errors import ConfigError, JielongError
 from jielong.core.run_dir import RunDir, open_finished
@@ -28,7 +29,7 @@ from jielong.model.decoder import Decoder
 from jielong.model.heads import ScalarModel, start_from
 from jielong.stages.judging import Judge, load_judge
 from jielong.stages.ppo_batches import Actors, Goal, PPOBatches, PPOState, RolloutConfig
-from jielong.stages.pretrain import document_parts
+from jielong.stages.pretrain import check_window, document_parts
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
@@ -46,6 +47,7 @@ class PtxConfig:
 
     def __post_init__(self) -> None:
         """Refuse two rules at once."""
+        check_positive(self, "batch", "window")
         if self.ratio and self.weight:
             raise ValueError("ratio: give ptx.ratio or ptx.weight, not both")
 
@@ -85,9 +87,11 @@ def run(config: PPOConfig, *, resume: bool = False) -> Path:
         "reward_run": open_finished(config.reward_run, "reward").path,
     }
     _check_optimizer(config)
-    run = RunDir.create(config.run_dir, stage="ppo", config=config, inputs=parents, resume=resume)
     assistant = _without_dropout(load_assistant(parents["init_from"]))
+    if config.ptx.is_on:
+        check_window("ptx.window", config.ptx.window, assistant.context)
     judge = load_judge(parents["prepared"], parents["reward_run"], assistant.tokenizer)
+    run = RunDir.create(config.run_dir, stage="ppo", config=config, inputs=parents, resume=resume)
     torch.manual_seed(derive(config.seed, "ppo"))
     module = ActorCritic(_copy(assistant.model), _value_network(config, assistant))
     module.to(default_device()).train()
@@ -124,10 +128,13 @@ def run(config: PPOConfig, *, resume: bool = False) -> Path:
         headline="reward_mean",
     )
     run_training(run, learner, batches, plan, [follow, batches.after_step])
-    save_model(run.path, module.average, assistant.tokenizer)
-    found = totals(run.path)
-    episodes = config.rollout.iterations * config.rollout.batch
-    run.finish(found | {"tokens": found["items"], "episodes": episodes, "final": state.to_dict()})
+    ended = state.ended_at
+    run.finish(
+        totals(run.path)
+        | save_model(run.path, module.average, assistant.tokenizer)
+        | {"episodes": config.rollout.iterations * config.rollout.batch, "final": state.to_dict()}
+        | ({"alarms": [f"KL passed its limit at iteration {ended}"]} if ended >= 0 else {})
+    )
     return run.path
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from jielong.core.config import check_positive
 from jielong.core.errors import InvariantError
 from jielong.core.progress import say
 from jielong.core.seeds import derive, generator
@@ -40,7 +41,7 @@ class RolloutConfig:
     minibatch: int = 32
     inner_epochs: int = 2
     max_tokens: int = 32
-    no_eos: str = "subtract"
+    no_eos: Literal["none", "set", "subtract"] = "subtract"
     no_eos_amount: float = 1.0
     kl_limit: float = 5.0
     step_kl_limit: float = 0.1
@@ -49,10 +50,9 @@ class RolloutConfig:
 
     def __post_init__(self) -> None:
         """Refuse a batch that does not divide, and unknown rules."""
+        check_positive(self, "iterations", "batch", "minibatch", "inner_epochs", "max_tokens")
         if self.batch % self.minibatch:
             raise ValueError(f"minibatch: {self.minibatch}: must divide batch {self.batch}")
-        if self.no_eos not in ("none", "set", "subtract"):
-            raise ValueError(f"no_eos: {self.no_eos!r}: choose none, set or subtract")
 
     @property
     def steps_per_iteration(self) -> int:

@@ -67,7 +67,8 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     funnel = Funnel()
     sides = _select([*parsed.documents(), *own], config, funnel)
     outputs = [run_dir.path / "lexicon.json"]
-    lexicon_build.build(parsed).save(outputs[0])
+    held_out = "\n".join(document.text for document in sides["valid"])
+    lexicon_build.build(parsed, held_out).save(outputs[0])
     for side, documents in sides.items():
         outputs.append(run_dir.path / "documents" / f"{side}.jsonl")
         _write(outputs[-1], documents, config.seed)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from jielong.core.config import check_positive
 from jielong.core.device import default_device
+from jielong.core.errors import ConfigError
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.core.seeds import derive
 from jielong.data.shards import Shard, window_rows
@@ -36,6 +38,12 @@ class PretrainConfig:
     model: ModelConfig
     optimizer: OptimizerConfig
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        check_positive(self, "steps", "batch", "window", "save_every")
+        if self.window > self.model.context:
+            raise ValueError(f"window: {self.window}: exceeds model.context {self.model.context}")
+
 
 def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     """Train from random weights; returns the run directory with its finished model."""
@@ -58,10 +66,15 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     )
     plan = Plan(steps=config.steps, save_every=config.save_every)
     run_training(run, learner, lambda step: [documents(step)], plan)
-    save_model(run.path, model, tokenizer)
-    found = totals(run.path)
-    run.finish(found | {"tokens": found["items"]})
+    found = totals(run.path) | save_model(run.path, model, tokenizer)
+    run.finish(found)
     return run.path
+
+
+def check_window(name: str, window: int, context: int) -> None:
+    """Refuse windows that the model cannot see whole."""
+    if window > context:
+        raise ConfigError(f"{name}: {window}: exceeds the model's context of {context}: shorten it")
 
 
 def document_parts(

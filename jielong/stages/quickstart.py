@@ -13,7 +13,7 @@ from jielong.core import config as configs
 from jielong.core.errors import ConfigError
 from jielong.core.progress import say
 from jielong.core.recipes import recipe_path
-from jielong.core.run_dir import MANIFEST, RunDir, open_run
+from jielong.core.run_dir import MANIFEST, RunDir, is_done
 from jielong.evaluation.report import write_report
 from jielong.stages import STAGES
 
@@ -60,7 +60,7 @@ def run(
     if minutes <= 0:
         raise ConfigError(f"minutes: {minutes}: give a number above 0")
     asked = QuickstartRun(recipes=recipes, seed=seed, minutes=minutes)
-    if resume and _is_finished(directory):
+    if resume and is_done(directory, asked):
         write_report(directory)
         say(f"{directory}: already finished")
         return directory
@@ -90,13 +90,8 @@ def _run_stage(plan: QuickstartConfig, asked: QuickstartRun, name: str, director
         _scale(values, setting, asked.minutes / plan.minutes)
     config = configs.parse(type(config), values)
     path = Path(values["run_dir"])
-    if _is_finished(path):
-        return
-    module.run(config, resume=(path / MANIFEST).exists())
-
-
-def _is_finished(path: Path) -> bool:
-    return (path / MANIFEST).exists() and open_run(path).finished
+    if not is_done(path, config):
+        module.run(config, resume=(path / MANIFEST).exists())
 
 
 def _rebase(value: Any, root: str, directory: str) -> Any:  # noqa: ANN401 - any TOML value

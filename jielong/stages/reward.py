@@ -1,7 +1,6 @@
 """Reward: sample answers from an SFT model, have them ranked, learn to score as people would."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,21 +8,24 @@ import numpy as np
 import torch
 
 from jielong.baselines.ngram import NgramModel
+from jielong.core.config import check_positive
 from jielong.core.device import default_device
 from jielong.core.errors import DataError
 from jielong.core.progress import say
 from jielong.core.run_dir import RunDir, open_finished
-from jielong.core.seeds import derive, generator
+from jielong.core.seeds import derive
 from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
 from jielong.feedback import records
+from jielong.feedback.agreement import pairs
 from jielong.feedback.gold import Annotators, Answer, GoldScorer, calibrate
 from jielong.generation.loading import Assistant, load_assistant, save_model
 from jielong.generation.sampling import Sampling
 from jielong.model.heads import ScalarModel, start_from
-from jielong.objectives.preference import RankingBatch, ranking_loss
+from jielong.objectives.preference import ranking_loss
 from jielong.stages.candidates import Candidate, sample_candidates, sample_only
 from jielong.stages.judging import Prompt, fluency_of, save_judge, sentences
+from jielong.stages.ranking_batches import RankingBatches, check_lengths, collate
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.chat_template import render
 from jielong.training.learner import Learner, Part
@@ -31,6 +33,7 @@ from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
 
 RANKINGS = "rankings.jsonl"
+FEW_COMPARISONS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,14 @@ class RewardConfig:
     save_every: int = 50
     optimizer: OptimizerConfig
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        check_positive(self, "train_prompts", "batch", "epochs", "fit_prompts", "save_every")
+        check_positive(self, "max_tokens", "temperature")
+        for name, least in (("answers", 2), ("annotators", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: {getattr(self, name)}: must be at least {least}")
+
 
 def run(config: RewardConfig, *, resume: bool = False) -> Path:
     """Collect rankings, train; returns the run directory with rankings, judge and model."""
@@ -69,15 +80,17 @@ def run(config: RewardConfig, *, resume: bool = False) -> Path:
         "prepared": open_finished(config.prepared, "prepare").path,
     }
     inputs = parents | ({"rankings": Path(config.rankings)} if config.rankings else {})
+    # Read the user's file first: a bad line must leave no half-begun run behind.
+    own = usable(Path(config.rankings)) if config.rankings else None
     run = RunDir.create(config.run_dir, stage="reward", config=config, inputs=inputs, resume=resume)
     assistant = load_assistant(parents["init_from"])
-    rankings = _rankings(config, run.path, assistant, parents)
+    rankings = _rankings(config, run.path, assistant, parents, own)
     torch.manual_seed(derive(config.seed, "reward"))
     # Dropout would make a score depend on chance.
     shape = dataclasses.replace(assistant.model.config, dropout=0.0)
     model = start_from(ScalarModel(shape), assistant.model).to(default_device())
     batches = RankingBatches(rankings, assistant.tokenizer, config.batch, config.seed)
-    _check_lengths(rankings, batches.rows, assistant.context)
+    check_lengths(rankings, batches.rows, assistant.context)
     steps = config.epochs * batches.per_epoch
     learner = Learner(
         model,
@@ -88,14 +101,18 @@ def run(config: RewardConfig, *, resume: bool = False) -> Path:
     plan = Plan(steps=steps, save_every=config.save_every)
     run_training(run, learner, lambda step: [Part([batches(step)], ranking_loss)], plan)
     mean, deviation = _calibrate(model, assistant.tokenizer, parents["prepared"])
-    save_model(run.path, model, assistant.tokenizer)
-    found = {"rankings": len(rankings), "demonstration_mean": mean, "demonstration_std": deviation}
-    run.finish(totals(run.path) | found)
+    found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
+    found |= {"rankings": len(rankings), "tokens": batches.tokens * config.epochs}
+    run.finish(found | {"demonstration_mean": mean, "demonstration_std": deviation})
     return run.path
 
 
 def _rankings(
-    config: RewardConfig, run: Path, assistant: Assistant, parents: dict[str, Path]
+    config: RewardConfig,
+    run: Path,
+    assistant: Assistant,
+    parents: dict[str, Path],
+    own: list[records.Ranking] | None,
 ) -> list[records.Ranking]:
     """The run's rankings: already collected, the user's, or new ones by simulated people."""
     kept = run / RANKINGS
@@ -108,16 +125,28 @@ def _rankings(
         say(f"reward -> {run}: asking for {config.train_prompts} x {config.answers} answers")
         scorer, annotators = _labellers(config, assistant, prompts, ngram)
         save_judge(run, ngram, scorer, annotators)
-        if config.rankings:
-            found = records.read(Path(config.rankings), records.Ranking)
-        else:
-            found = _simulate(config, assistant, prompts, scorer, annotators)
-        records.write(kept, found)
-    found = records.read(kept, records.Ranking)
-    usable = [r for r in found if r.consent and r.verdict != "cannot_judge"]
-    if not usable:
-        raise DataError(f"{kept}: no ranking that can be learned from: rank some answers first")
-    return usable
+        if own is None:
+            own = _simulate(config, assistant, prompts, scorer, annotators)
+        records.write(kept, own)
+    found = usable(kept)
+    comparisons = sum(len(pairs(ranking.ranks)) for ranking in found)
+    if comparisons < FEW_COMPARISONS:
+        say(
+            f"only {comparisons} comparisons: below {FEW_COMPARISONS} a reward model hardly beats "
+            "chance (arXiv:2210.10760)"
+        )
+    return found
+
+
+def usable(path: Path) -> list[records.Ranking]:
+    """The rankings of a file that may be learned from: with consent, and some order in them."""
+    found = records.read(path, records.Ranking)
+    kept = [r for r in found if r.consent and r.verdict != "cannot_judge" and pairs(r.ranks)]
+    if not kept:
+        raise DataError(f"{path}: no ranking that can be learned from: rank some answers first")
+    if len(kept) < len(found):
+        say(f"{path}: {len(found) - len(kept)} of {len(found)} rankings are left out")
+    return kept
 
 
 def _labellers(
@@ -209,70 +238,3 @@ def _calibrate(model: ScalarModel, tokenizer: Tokenizer, prepared: Path) -> tupl
     mean, deviation = scores.mean().item(), scores.std().item()
     model.calibrate(mean)
     return mean, deviation
-
-
-Encoded = tuple[list[list[int]], list[int]]
-
-
-class RankingBatches:
-    """`batches(step)`: whole prompts, each with all of its answers, in another order each epoch."""
-
-    def __init__(
-        self, rankings: Sequence[records.Ranking], tokenizer: Tokenizer, batch: int, seed: int
-    ) -> None:
-        self.rows = [encode(ranking, tokenizer) for ranking in rankings]
-        self.batch, self.seed, self.pad = min(batch, len(rankings)), seed, tokenizer.special.pad
-        self.per_epoch = len(self.rows) // self.batch
-
-    def __call__(self, step: int) -> RankingBatch:
-        """The prompts of one step."""
-        epoch, place = divmod(step, self.per_epoch)
-        order = generator(self.seed, "rankings", epoch).permutation(len(self.rows))
-        chosen = [self.rows[i] for i in order[place * self.batch : (place + 1) * self.batch]]
-        return collate(chosen, self.pad)
-
-
-def encode(ranking: records.Ranking, tokenizer: Tokenizer) -> Encoded:
-    """The ranked answers' rows of ids and their ranks; an `<eos>` only where the answer ended.
-
-    Recorded ids are used when they are this tokenizer's: text encoded again may give others.
-    """
-    prompt = render(tokenizer, ranking.messages, generation_prompt=True).ids
-    rows, ranks = [], []
-    for response, rank in zip(ranking.responses, ranking.ranks, strict=True):
-        if rank is None:
-            continue
-        if response.ids is not None and response.tokenizer_sha == tokenizer.sha256:
-            ids = list(response.ids)
-        else:
-            ends = [tokenizer.special.eos] if response.finish == "stop" else []
-            ids = tokenizer.encode(response.text) + ends
-        rows.append([*prompt, *ids])
-        ranks.append(rank)
-    return rows, ranks
-
-
-def _check_lengths(
-    rankings: Sequence[records.Ranking], rows: Sequence[Encoded], context: int
-) -> None:
-    for ranking, (answers, _) in zip(rankings, rows, strict=True):
-        longest = max(map(len, answers), default=0)
-        if longest > context:
-            raise DataError(
-                f"ranking {ranking.id}: an answer has {longest} tokens with its prompt, and the "
-                f"model's context is {context}: leave this ranking out"
-            )
-
-
-def collate(prompts: Sequence[Encoded], pad: int) -> RankingBatch:
-    """Prompts with their ranked answers' ids as one batch, padded on the right."""
-    rows = [row for answers, _ in prompts for row in answers]
-    lengths = torch.tensor([len(row) for row in rows])
-    ids = torch.full((len(rows), int(lengths.max())), pad)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-    ranks = torch.zeros(len(prompts), max(len(order) for _, order in prompts), dtype=torch.long)
-    for i, (_, order) in enumerate(prompts):
-        ranks[i, : len(order)] = torch.tensor(order)
-    device = default_device()
-    return RankingBatch(ids.to(device), lengths.to(device), ranks.to(device))

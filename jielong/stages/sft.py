@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from jielong.core.config import check_positive
 from jielong.core.device import default_device
-from jielong.core.errors import ConfigError
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.core.seeds import derive
 from jielong.data.chat_rows import ChatRows
@@ -16,7 +16,7 @@ from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
 from jielong.generation.loading import load_assistant, save_model
 from jielong.objectives.language_model import TokenBatch, next_token_loss
-from jielong.stages.pretrain import document_parts
+from jielong.stages.pretrain import check_window, document_parts
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
@@ -48,6 +48,13 @@ class SFTConfig:
     save_every: int = 500
     optimizer: OptimizerConfig
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        check_positive(self, "steps", "batch", "longest", "save_every")
+        check_positive(self, "document_batch", "document_window")
+        if not self.families and not self.conversations:
+            raise ValueError("families: empty, and no conversations: give at least one of the two")
+
 
 def run(config: SFTConfig, *, resume: bool = False) -> Path:
     """Fine-tune; returns the run directory with its finished model."""
@@ -56,11 +63,14 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
     prepared = open_finished(config.prepared, "prepare")
     inputs = {"init_from": base.path, "data": data.path, "prepared": prepared.path}
     inputs |= {f"conversations.{i}": Path(path) for i, path in enumerate(config.conversations)}
-    run = RunDir.create(config.run_dir, stage="sft", config=config, inputs=inputs, resume=resume)
+    # Read all of the user's files first: a bad line must leave no half-begun run behind.
+    source = _source(config, Lexicon.load(prepared.path / "lexicon.json"))
     assistant = load_assistant(base.path)
+    check_window("document_window", config.document_window, assistant.context)
+    run = RunDir.create(config.run_dir, stage="sft", config=config, inputs=inputs, resume=resume)
     rows = ChatRows(
         assistant.tokenizer,
-        _source(config, Lexicon.load(prepared.path / "lexicon.json")),
+        source,
         config.batch,
         min(config.longest, assistant.context),
         config.seed,
@@ -89,9 +99,8 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
 
     plan = Plan(steps=config.steps, save_every=config.save_every, headline="chat_loss")
     run_training(run, learner, parts, plan)
-    save_model(run.path, model, assistant.tokenizer)
-    found = totals(run.path)
-    run.finish(found | {"tokens": found["items"]})
+    found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
+    run.finish(found)
     return run.path
 
 
@@ -99,8 +108,6 @@ def _source(config: SFTConfig, lexicon: Lexicon) -> Callable[[int], Conversation
     """Where conversation number `index` comes from: the task mixture, the user's files, or both."""
     own = [talk for path in config.conversations for talk in read_jsonl(Path(path))]
     tasks = mixture(lexicon, "train", config.families, config.seed) if config.families else None
-    if tasks is None and not own:
-        raise ConfigError("families: empty, and no conversations: give at least one of the two")
 
     def conversation(index: int) -> Conversation:
         chosen = derive(config.seed, "source", index) % 1000 < 1000 * config.own_share

@@ -26,6 +26,14 @@ class OptimizerConfig:
     decay_share: float = 0.0
     final_share: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse rates that cannot train."""
+        for name in ("lr", "muon_lr", "eps", "weight_decay", "clip"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)}: must not be negative")
+        if not 0 <= self.decay_share <= 1:
+            raise ValueError(f"decay_share: {self.decay_share}: must lie between 0 and 1")
+
 
 def make_optimizers(module: nn.Module, config: OptimizerConfig) -> list[Optimizer]:
     """AdamW for everything, or Muon for the blocks' matrices and AdamW for the rest.

@@ -1,7 +1,7 @@
 """What a task family is: items with known right answers, a checker, and ways of being wrong.
 
 One interface serves teaching (the demonstration), evaluation and verifiable rewards (`check`), and
-preferences (`corrupt`). Everything is a pure function of (lexicon, split, seed).
+the proof of the checkers (`corrupt`). Everything is a pure function of (lexicon, split, seed).
 
 Checkers forgive form and never content: width, case, spaces, a closing mark, a quoted span or a
 lead-in before the answer make no difference.

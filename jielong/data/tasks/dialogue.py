@@ -168,7 +168,7 @@ def _decorated(question: str, lang: str, rng: Random) -> str:
         opener = rng.choice(_OPENERS[lang]) if rng.random() < 0.6 else ""
         closer = rng.choice(_CLOSERS[lang]) if rng.random() < 0.6 else ""
         found = f"{opener}{bare}{closer}{mark}"
-        if (opener or closer) and normalise(found) not in _held_out(lang):
+        if (opener or closer) and _plain(found) not in _held_out(lang):
             return found
 
 
@@ -176,7 +176,12 @@ def _decorated(question: str, lang: str, rng: Random) -> str:
 def _held_out(lang: str) -> frozenset[str]:
     """Every phrasing of the language that training must not show."""
     kept = (*(i.of("dev") for i in intents(lang)), *(i.of("test") for i in intents(lang)))
-    return frozenset(normalise(question) for questions in kept for question in questions)
+    return frozenset(_plain(question) for questions in kept for question in questions)
+
+
+def _plain(question: str) -> str:
+    """What is left when marks, case and width make no difference."""
+    return normalise(question).rstrip(CLOSING).lower()
 
 
 def _spelling(question: str, rng: Random) -> str:

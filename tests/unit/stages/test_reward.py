@@ -4,7 +4,7 @@ import torch
 from jielong.data.lexicon import Lexicon
 from jielong.feedback.records import Ranking, Response
 from jielong.stages.judging import sentences
-from jielong.stages.reward import RankingBatches, collate, encode
+from jielong.stages.ranking_batches import RankingBatches, collate, encode
 from jielong.tokenizer.chat_template import render
 from tests.tiny import tokenizer
 
