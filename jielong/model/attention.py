@@ -32,7 +32,7 @@ class Rotary(nn.Module):
         return self.cos[positions].unsqueeze(-3), self.sin[positions].unsqueeze(-3)
 
 
-def rotate(x: Float[Tensor, "B H T D"], cos: Tensor, sin: Tensor) -> Float[Tensor, "B H T D"]:
+def rotate(x: Float[Tensor, "*B T D"], cos: Tensor, sin: Tensor) -> Float[Tensor, "*B T D"]:
     """Turn each channel pair of `x` (B, H, T, D) by its angle."""
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin

@@ -277,7 +277,7 @@ def _costs(config: EvaluateConfig) -> dict[str, Any]:
         stages[Path(path).name] = StageCost(
             seconds=manifest["seconds"],
             steps=manifest.get("steps", 0),
-            tokens=manifest.get("tokens", manifest.get("items", 0)),
+            tokens=manifest.get("tokens", 0),
         )
         peak = max(peak, manifest["peak_rss_bytes"])
     seconds = sum(stage.seconds for stage in stages.values())

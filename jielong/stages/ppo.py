@@ -69,7 +69,7 @@ class PPOConfig:
     reward_run: str
     reward: Literal["model", "gold", "idiom_chain"] = "model"
     seed: int = 0
-    average_decay: float = 0.98
+    average_decay: float = 0.9
     value_lr: float = 3e-4
     save_every: int = 48
     rollout: RolloutConfig

@@ -84,7 +84,8 @@ def _run_stage(plan: QuickstartConfig, asked: QuickstartRun, name: str, director
     module = importlib.import_module(module_name)
     config = configs.load(getattr(module, class_name), recipe_path(f"{asked.recipes}/{name}"))
     values = _rebase(configs.to_dict(config), plan.root, str(directory))
-    if "seed" in values:
+    if "seed" in values and stage != "prepare":
+        # Runs of different seeds are compared on the same held-out text.
         values["seed"] = asked.seed
     for setting in SCALED.get(stage, ()):
         _scale(values, setting, asked.minutes / plan.minutes)

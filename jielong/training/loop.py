@@ -127,11 +127,8 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 def totals(path: Path) -> dict[str, float]:
-    """What all logged steps of a run add up to: seconds in the loop, steps, and loss items.
-
-    Items are target tokens, or prompts where the objective counts prompts.
-    """
+    """What all logged steps of a run add up to: seconds in the loop, steps, and target tokens."""
     lines = read_metrics(path)
     items = sum(v for m in lines for name, v in m.items() if name.rpartition("_")[2] == "items")
     seconds = sum(m.get("step_s", 0.0) for m in lines)
-    return {"train_s": seconds, "steps": len(lines), "items": int(items)}
+    return {"train_s": seconds, "steps": len(lines), "tokens": int(items)}

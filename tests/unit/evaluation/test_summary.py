@@ -55,7 +55,7 @@ def test_the_keys_are_a_contract(tmp_path: Path) -> None:
     assert {"reward_model", "ppo", "ppo_ptx", "tax", "seed", "commit", "machine"} <= set(values)
     assert set(values["stages"]["pretrain"]) == {"seconds", "steps", "tokens"}
     assert {"model", "ngram", "ngram_all", "xz", "by_language"} <= set(values["bits_per_byte"])
-    task = {"chance", "base", "sft", "ppo", "ppo_ptx", "n", "decoding"}
+    task = {"chance", "base", "sft", "ppo", "ppo_ptx", "ppo_chain", "n", "decoding"}
     assert set(values["tasks"]["category"]) == task
     rewarded = {"pair_accuracy", "ceiling", "length_baseline", "n"}
     assert rewarded <= set(values["reward_model"])

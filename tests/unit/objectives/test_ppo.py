@@ -264,8 +264,8 @@ def test_L1_at_ratio_one_the_gradient_is_the_policy_gradient() -> None:
 
 def test_L1_what_is_watched_beside_the_loss() -> None:
     old, mask = t([-1.0, -1.0, -1.0, 5.0]), lengths_mask(3, 4)[:1]
-    new = old[None] + t(0.5, -0.1, -0.5, 9.0)
-    terms = policy_loss(new, old[None], t([[1.0, 1.0, -1.0, 1.0]])[0], mask, 0.2)
+    new = old + t(0.5, -0.1, -0.5, 9.0)
+    terms = policy_loss(new, old, t([1.0, 1.0, -1.0, 1.0]), mask, 0.2)
     k3 = [math.exp(d) - 1 - d for d in (0.5, -0.1, -0.5)]
     assert terms.clipped.item() == 2
     assert math.isclose(terms.approx_kl.item(), sum(k3), rel_tol=1e-9)
