@@ -108,7 +108,7 @@ def test_generate_prints_the_continuation_alone(chain: Path) -> None:
     assert first == second
     assert first.strip()
     greedy = {
-        strategy: jielong("generate", chain / "sft", "三国", "--strategy", strategy).stdout
+        strategy: jielong("generate", chain / "pretrain", "三国", "--strategy", strategy).stdout
         for strategy in ("greedy", "beam")
     }
     assert all(text.strip() for text in greedy.values())
