@@ -1,13 +1,16 @@
 """One real chain, made once through the command line, that the tests of this folder look at."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 COMMAND = [sys.executable, "-m", "jielong"]
@@ -48,6 +51,38 @@ def kill_when(ready: Callable[[], bool], *arguments: str | Path) -> None:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def serving(model: str | Path, cwd: Path | None = None) -> Iterator[str]:
+    """`jielong serve MODEL` on a free port of this machine, as host:port, once it is healthy."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{probe.getsockname()[1]}"
+    process = subprocess.Popen(
+        [*COMMAND, "serve", str(model), "--port", host.partition(":")[2]],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not _healthy(host):
+            assert process.poll() is None, "it ended before it answered"
+            assert time.monotonic() < deadline, "it never became healthy"
+            time.sleep(0.1)
+        yield host
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _healthy(host: str) -> bool:
+    try:
+        return httpx.get(f"http://{host}/health").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,6 @@
 """From raw text to an assistant through the command line, each stage better than the one before."""
 
 import json
-import socket
-import subprocess
-import time
 from pathlib import Path
 
 import httpx
@@ -16,7 +13,7 @@ from jielong.data.shards import Shard
 from jielong.evaluation.language_modeling import score_ngram
 from jielong.evaluation.summary import Summary, read_summary
 from jielong.tokenizer.bpe import Tokenizer
-from tests.pipeline.conftest import COMMAND, ENVIRONMENT, jielong
+from tests.pipeline.conftest import jielong, serving
 
 pytestmark = pytest.mark.pipeline
 
@@ -120,31 +117,13 @@ def test_chat_answers_and_ends_with_its_input(chain: Path) -> None:
 
 
 def test_serve_answers_over_http(chain: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [*COMMAND, "serve", str(chain), "--port", str(port)],
-        env=ENVIRONMENT,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(200):
-            try:
-                if httpx.get(f"{url}/health").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        name = httpx.get(f"{url}/v1/models").json()["data"][0]["id"]
+    with serving(chain) as host:
+        name = httpx.get(f"http://{host}/v1/models").json()["data"][0]["id"]
         body = {"model": name, "messages": [{"role": "user", "content": "你好"}], "max_tokens": 8}
-        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()
-        assert answer["choices"][0]["message"]["role"] == "assistant"
-        assert 1 <= answer["usage"]["completion_tokens"] <= 8
-    finally:
-        server.terminate()
-        assert server.wait(timeout=30) is not None
+        url = f"http://{host}/v1/chat/completions"
+        answer = httpx.post(url, json=body, timeout=60).json()
+    assert answer["choices"][0]["message"]["role"] == "assistant"
+    assert 1 <= answer["usage"]["completion_tokens"] <= 8
 
 
 def test_the_summary_keeps_its_contract(chain: Path) -> None:

@@ -2,18 +2,15 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.architecture.test_docs import FENCE, commands
-from tests.pipeline.conftest import COMMAND, ENVIRONMENT, jielong
+from tests.pipeline.conftest import jielong, serving
 
 pytestmark = pytest.mark.pipeline
 
@@ -39,28 +36,9 @@ def desk(chain: Path, tmp_path: Path, repository: Path) -> Path:
 
 @pytest.fixture
 def server(desk: Path) -> Iterator[str]:
-    """`jielong serve runs/quickstart` on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "runs/quickstart", "--port", str(port)],
-        cwd=desk,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(300):
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    """`jielong serve runs/quickstart`, as the page says."""
+    with serving("runs/quickstart", cwd=desk) as host:
+        yield host
 
 
 def fences(page: Path, language: str) -> list[str]:
