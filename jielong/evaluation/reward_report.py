@@ -3,7 +3,8 @@
 Accuracy alone hides that a model merely likes long answers, is overconfident, or ignores what the
 labels reward. Beside it stand the length baselines, calibration, and how far the scores follow each
 feature of a noise-free judge, next to that judge's own correlation. Every prompt weighs the same,
-and prompts are what the bootstrap draws again.
+and prompts are what the bootstrap draws again; for accuracies and losses, groups of prompts about
+the same thing where `groups` says so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jielong.core.errors import DataError
-from jielong.evaluation.statistics import DRAWS, Interval, bootstrap, bootstrap_mean, spearman
+from jielong.evaluation.statistics import (
+    DRAWS,
+    Groups,
+    Interval,
+    bootstrap,
+    bootstrap_mean,
+    spearman,
+)
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +42,7 @@ class RankedScores:
     lengths: Floats  # tokens
     gold: Floats | None = None  # score of a noise-free judge, where there is one
     features: Mapping[str, Floats] = field(default_factory=dict)  # the parts of that judge's score
+    groups: Groups | None = None  # (P,) from 0: which prompts are about the same thing
 
     def __post_init__(self) -> None:
         """Refuse arrays of different shapes and prompts without any strict order."""
@@ -57,7 +66,7 @@ def reward_report(
     `ceiling` is what the labels allow (agreement of annotators, or a model fitted on the true
     features); it is passed through to be shown beside the accuracy.
     """
-    pairs = _Pairs.of(data.ranks)
+    pairs = _Pairs.of(data.ranks, data.groups)
     gaps = pairs.gaps(data.scores)
     options = {"draws": draws, "seed": seed}
     report: dict[str, Any] = {
@@ -76,7 +85,7 @@ def reward_report(
         "ceiling": ceiling,
     }
     if data.gold is not None:
-        judged = _Pairs.of(-data.gold)
+        judged = _Pairs.of(-data.gold, data.groups)
         judged_gaps = judged.gaps(data.scores)
         report["gold_pair_accuracy"] = _accuracy(judged, judged_gaps, **options).to_dict()
         report["gold_spearman"] = _mean_correlation(data.scores, data.gold, **options)
@@ -91,23 +100,20 @@ def reward_report(
     return report
 
 
-def length_baseline(report: Mapping[str, Any]) -> float:
-    """The better of the report's length baselines: what the accuracy has to beat."""
-    return max(report["length"][name]["estimate"] for name in ("longer_wins", "logistic_accuracy"))
-
-
 @dataclass(frozen=True)
 class _Pairs:
     """The strictly ordered pairs of each prompt; prompts without any are left out."""
 
     strict: NDArray[np.bool_]  # (prompts, K, K): the first answer is better than the second
     kept: NDArray[np.bool_]  # (all prompts,)
+    groups: Groups  # (prompts,)
 
     @classmethod
-    def of(cls, ranks: Floats) -> _Pairs:
+    def of(cls, ranks: Floats, groups: Groups | None = None) -> _Pairs:
         strict = _pairs(ranks)
         kept = np.asarray(strict.any(axis=(1, 2)))
-        return cls(strict[kept], kept)
+        groups = np.arange(len(ranks)) if groups is None else groups
+        return cls(strict[kept], kept, np.unique(groups[kept], return_inverse=True)[1])
 
     @property
     def prompts(self) -> int:
@@ -123,7 +129,7 @@ class _Pairs:
         return (values * self.strict).sum(axis=(1, 2)) / self.strict.sum(axis=(1, 2))
 
     def mean(self, values: Floats, *, draws: int, seed: int) -> Interval:
-        return bootstrap_mean(self.per_prompt(values), draws=draws, seed=seed)
+        return bootstrap_mean(self.per_prompt(values), self.groups, draws=draws, seed=seed)
 
 
 def _pairs(ranks: Floats) -> NDArray[np.bool_]:
@@ -143,9 +149,9 @@ def _best_vs_worst(data: RankedScores, *, draws: int, seed: int) -> Interval:
     ranked = np.isfinite(data.ranks)
     best = data.ranks == np.where(ranked, data.ranks, np.inf).min(axis=1, keepdims=True)
     worst = data.ranks == np.where(ranked, data.ranks, -np.inf).max(axis=1, keepdims=True)
-    pairs = _Pairs.of(data.ranks)
+    pairs = _Pairs.of(data.ranks, data.groups)
     extreme = best[:, :, None] & worst[:, None, :]
-    extremes = _Pairs(pairs.strict & extreme[pairs.kept], pairs.kept)
+    extremes = _Pairs(pairs.strict & extreme[pairs.kept], pairs.kept, pairs.groups)
     return _accuracy(extremes, extremes.gaps(data.scores), draws=draws, seed=seed)
 
 

@@ -1,8 +1,9 @@
 """Estimates with intervals: win rates, best-of-n, rank correlation, and the bootstrap behind them.
 
-Answers to one prompt resemble each other, so prompts are what is drawn again, never answers. Every
-statistic here is a function of sums over prompts; a bootstrap draw is then one row of a matrix
-product, and ten thousand draws take a fraction of a second.
+Answers to one prompt resemble each other, and so do prompts about one word: what is drawn again is
+the prompt, or the group of prompts where `groups` names it, never the answer. Every statistic here
+is a function of sums over clusters; a bootstrap draw is then one row of a matrix product, and ten
+thousand draws take a fraction of a second.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from jielong.core.errors import DataError
 
 Floats = NDArray[np.float64]
+Groups = NDArray[np.int64]
 DRAWS = 10_000
 CHUNK = 500  # draws resampled at once; bounds memory
 
@@ -79,18 +81,18 @@ def bootstrap(
 
 
 def bootstrap_mean(
-    values: Floats, weights: Floats | None = None, *, draws: int = DRAWS, seed: int = 0
+    values: Floats, groups: Groups | None = None, *, draws: int = DRAWS, seed: int = 0
 ) -> Interval:
-    """Weighted mean over clusters: sum(weight * value) / sum(weight). # values: (clusters,)."""
-    weights = np.ones(len(values)) if weights is None else weights
-    sums = np.stack([weights * values, weights], axis=1)
+    """Mean of `values` (n,); those of one group (n,), numbered from 0, are drawn together."""
+    sums = np.stack([values, np.ones(len(values))], axis=1)
+    if groups is not None and len(values):
+        sums = np.stack([np.bincount(groups, weights=column) for column in sums.T], axis=1)
     return bootstrap(sums, ratio, draws=draws, seed=seed)
 
 
-def paired_difference(a: Floats, b: Floats, *, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Mean of a - b over clusters that both were measured on; far tighter than two intervals."""
-    _same_shape("paired difference", a, b)
-    return bootstrap_mean(a - b, draws=draws, seed=seed)
+def number_groups(names: Sequence[str]) -> Groups:
+    """Each name's number from 0 among the different ones. # (n,)."""
+    return np.unique(np.array(names), return_inverse=True)[1]
 
 
 def ratio(totals: Floats) -> Floats:
@@ -107,14 +109,17 @@ def wins(a: Floats, b: Floats) -> Floats:
     return ((left > right) + 0.5 * (left == right)).mean(axis=(1, 2))
 
 
-def win_rate(a: Floats, b: Floats, *, draws: int = DRAWS, seed: int = 0) -> Interval:
+def win_rate(
+    a: Floats, b: Floats, groups: Groups | None = None, *, draws: int = DRAWS, seed: int = 0
+) -> Interval:
     """How often a's answer outscores b's to the same prompt. # a: (P, S), b: (P, S')."""
-    return bootstrap_mean(wins(a, b), draws=draws, seed=seed)
+    return bootstrap_mean(wins(a, b), groups, draws=draws, seed=seed)
 
 
 def length_controlled_win_rate(
     scores: tuple[Floats, Floats],
     lengths: tuple[Floats, Floats],
+    groups: Groups | None = None,
     *,
     draws: int = 1000,
     seed: int = 0,
@@ -132,7 +137,8 @@ def length_controlled_win_rate(
     gap = (length_a[:, :, None] - length_b[:, None, :]).reshape(len(a), -1)
     gap = gap / (gap.std() or 1.0)
     rng = np.random.default_rng(seed)
-    counts = _draw_counts(rng, draws, len(a))
+    groups = np.arange(len(a)) if groups is None else groups
+    counts = _draw_counts(rng, draws, int(groups.max()) + 1)[:, groups]
     estimate = _equal_length_win(outcome, gap, np.ones((1, len(a))))
     values = [
         _equal_length_win(outcome, gap, part) for part in np.array_split(counts, 20) if len(part)

@@ -105,6 +105,7 @@ class Summary:
     reward_model: RewardModelSummary | None = None
     ppo: PreferenceSummary | None = None
     ppo_ptx: PreferenceSummary | None = None
+    ppo_chain: PreferenceSummary | None = None  # judged by the checker of idiom chains
     tax: Tax | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,5 +155,5 @@ def _check(values: dict[str, Any], where: str, section: str = "") -> None:
 def _bounds(section: str, key: str) -> tuple[float, float]:
     if key in {"kl", "gold_sft", "gold_ppo"}:  # an estimated KL may fall below zero
         return -math.inf, math.inf
-    share = section in {"tasks", "reward_model", "ppo", "ppo_ptx"} and key != "n"
+    share = section in {"tasks", "reward_model", "ppo", "ppo_ptx", "ppo_chain"} and key != "n"
     return 0.0, 1.0 if share else math.inf

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,10 +12,11 @@ from jielong.objectives.loss import Loss
 class RankingBatch(NamedTuple):
     """P prompts with up to K answers each, one row an answer, padded on the right.
 
-    `ids` (N, T), `lengths` (N,) real tokens of each row, `ranks` (P, K): from 1, smaller is better,
-    equal is a tie, 0 where a prompt has no further answer; rows stand in reading order of the
-    positive ranks. All answers of a prompt are in one batch: their pairs are correlated, and
-    spread over batches they would be overfitted in one pass.
+    `ids` (N, T), `lengths` (N,) real tokens of each row, `ranks` (P, A, K) by up to A annotators:
+    from 1, smaller is better, equal is a tie, 0 where an annotator left an answer out or there is
+    none. Rows stand in reading order of the answers that anybody ranked. All answers of a prompt
+    are in one batch: their pairs are correlated, and spread over batches they would be overfitted
+    in one pass.
     """
 
     ids: Tensor
@@ -36,36 +36,31 @@ class RewardModel(Protocol):
 def ranking_loss(model: RewardModel, batch: RankingBatch) -> Loss:
     """`k_way_loss` of a model's scores: exactly one forward row an answer."""
     scores = model.rewards(batch.ids, batch.lengths)
-    table = scores.new_zeros(batch.ranks.shape)
-    table[batch.ranks > 0] = scores
+    ranked = (batch.ranks > 0).any(dim=1)
+    table = scores.new_zeros(ranked.shape)
+    table[ranked] = scores
     return k_way_loss(table, batch.ranks)
 
 
-def k_way_loss(scores: Float[Tensor, "P K"], ranks: Int[Tensor, "P K"]) -> Loss:
-    """For each prompt the mean over its strict pairs of -log sigmoid(r_better - r_worse).
+def k_way_loss(scores: Float[Tensor, "P K"], ranks: Int[Tensor, "P A K"]) -> Loss:
+    """For each prompt and annotator the mean over strict pairs of -log sigmoid(r_better - r_worse).
 
-    `scores`, `ranks` (P, K), rank 0 for no answer. Ties are dropped and the mean is over the pairs
-    that remain (without ties: the paper's 1 / C(K, 2)). A prompt with ties only counts neither in
-    the sum nor in `items`. The metric `accuracy` is the share of pairs in the right order, score
-    ties one half.
+    `scores` (P, K); `ranks` (P, A, K), rank 0 for no answer. Ties are dropped and the mean is over
+    the pairs that remain (without ties: the paper's 1 / C(K, 2)). A prompt's term is the mean over
+    its annotators who ordered any pair, so that each prompt weighs the same; one without any counts
+    neither in the sum nor in `items`. The metric `accuracy` is the share of pairs in the right
+    order, score ties one half.
     """
-    # (P, K, K): i is ranked above j, and both are answers
-    better = (ranks[:, :, None] < ranks[:, None, :]) & (ranks[:, :, None] > 0)
-    pairs = better.sum(dim=(1, 2))
-    margins = scores[:, :, None] - scores[:, None, :]
+    # (P, A, K, K): i is ranked above j, and both are answers
+    better = (ranks[..., :, None] < ranks[..., None, :]) & (ranks[..., :, None] > 0)
+    pairs = better.sum(dim=(2, 3))
+    judges = (pairs > 0).sum(dim=1)
+    weight = 1 / (pairs.clamp(min=1) * judges[:, None].clamp(min=1))
+    margins = (scores[:, :, None] - scores[:, None, :])[:, None]
     per_pair = -F.logsigmoid(margins) * better
-    has_pairs = pairs > 0
-    weight = has_pairs / pairs.clamp(min=1)
     right = ((margins > 0).float() + 0.5 * (margins == 0)) * better
     return Loss(
-        (per_pair.sum(dim=(1, 2)) * weight).sum(),
-        has_pairs.sum().float(),
-        {"accuracy": (right.sum(dim=(1, 2)) * weight).sum().detach()},
+        (per_pair.sum(dim=(2, 3)) * weight).sum(),
+        (judges > 0).sum().float(),
+        {"accuracy": (right.sum(dim=(2, 3)) * weight).sum().detach()},
     )
-
-
-def pair_accuracy(scores: Float[Tensor, "P K"], ranks: Int[Tensor, "P K"]) -> Float[Tensor, ""]:
-    """The share of strict pairs in the right order, averaged over prompts, ()."""
-    with torch.no_grad():
-        loss = k_way_loss(scores, ranks)
-    return loss.metrics["accuracy"] / loss.items.clamp(min=1)

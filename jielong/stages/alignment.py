@@ -4,7 +4,7 @@ The noise-free gold labeller decides, on prompts that no stage was given: their 
 for and their wording never used (the word itself may stand in sentences that were learned).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from jielong.core.seeds import derive
 from jielong.evaluation.reward_report import RankedScores, reward_report
 from jielong.evaluation.statistics import (
+    Groups,
     Interval,
     best_of_n,
     length_controlled_win_rate,
+    number_groups,
     win_rate,
 )
 from jielong.evaluation.summary import PreferenceSummary, RewardModelSummary
@@ -45,11 +47,16 @@ TITLES = {"ppo": "PPO", "ppo_ptx": "PPO-ptx", "ppo_chain": "PPO on chains"}
 
 @dataclass(frozen=True)
 class Sampled:
-    """S answers to each of P prompts: rows in order, and their gold scores and lengths (P, S)."""
+    """S answers to each of P prompts: rows in order, and their scores and lengths (P, S).
+
+    `groups` (P,) numbers the words that prompts are about: prompts about one word are no
+    independent evidence.
+    """
 
     rollouts: Rollouts
-    gold: Floats
+    scores: Floats
     lengths: Floats
+    groups: Groups
 
 
 @dataclass(frozen=True)
@@ -77,10 +84,10 @@ class Alignment:
         model, _ = load_reward_model(self.config.reward)
         rollouts = self._sft.rollouts
         scores = ModelReward(model)(Answers(rollouts.ids, rollouts.lengths, [], [])).numpy()
-        scores = scores.reshape(self._sft.gold.shape).astype(np.float64)
+        scores = scores.reshape(self._sft.scores.shape).astype(np.float64)
         few = slice(0, self.config.samples)
         features = self._features()
-        order = self._sft.gold[:, few]
+        order = self._sft.scores[:, few]
         report = reward_report(
             RankedScores(
                 scores=scores[:, few],
@@ -88,12 +95,13 @@ class Alignment:
                 lengths=self._sft.lengths[:, few],
                 gold=order,
                 features={n: features.raw[:, few, i] for i, n in enumerate(gold.WEIGHTS)},
+                groups=self._sft.groups,
             ),
             ceiling=self._ceiling(features.standard[:, few], order),
             seed=self.config.seed,
         )
         sizes = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= self.config.best_of]
-        points = best_of_n(scores, self._sft.gold, sizes, seed=self.config.seed)
+        points = best_of_n(scores, self._sft.scores, sizes, seed=self.config.seed)
         self.files |= {"reward_model": report, "best_of_n": [point.to_dict() for point in points]}
         pairs = report["gold_pair_accuracy"]
         return RewardModelSummary(
@@ -109,51 +117,65 @@ class Alignment:
         config = self.config
         sampled = self._sample(name, self.prompts, config.samples)
         greedy = self._sample(name, self.prompts, 1, greedy=True)
-        sft = self._sft.gold[:, : config.samples]
-        wins = win_rate(sampled.gold, sft, seed=config.seed)
-        lengths = self._sft.lengths[:, : config.samples]
+        sft = replace(
+            self._sft,
+            scores=self._sft.scores[:, : config.samples],
+            lengths=self._sft.lengths[:, : config.samples],
+        )
+        found = self._compare(name, (sampled, sft), (greedy, self._sft_greedy), config.temperature)
         controlled = length_controlled_win_rate(
-            (sampled.gold, sft), (sampled.lengths, lengths), seed=config.seed
+            (sampled.scores, sft.scores),
+            (sampled.lengths, sft.lengths),
+            sampled.groups,
+            seed=config.seed,
         )
-        greedy_wins = win_rate(greedy.gold, self._sft_greedy.gold, seed=config.seed)
-        rule = f"{config.samples} samples a side at temperature {config.temperature}"
-        colour = name.replace("_", "-")
-        self._row(TITLES[name], wins, colour, rule)
-        self._row(f"{TITLES[name]}, at equal length", controlled, colour, rule)
-        self._row(f"{TITLES[name]}, greedy", greedy_wins, colour, "greedy")
-        return PreferenceSummary(
-            win_rate=wins.estimate,
-            win_rate_ci=wins.ends,
-            kl=self._kl(name, sampled.rollouts),
-            gold_sft=float(sft.mean()),
-            gold_ppo=float(sampled.gold.mean()),
-            n=len(self.prompts),
-            decoding=rule,
-            length_controlled=controlled.estimate,
-            greedy_win_rate=greedy_wins.estimate,
-            greedy_win_rate_ci=greedy_wins.ends,
-        )
+        self._row(f"{TITLES[name]}, at equal length", controlled, name, found.decoding, found.n)
+        return replace(found, length_controlled=controlled.estimate)
 
-    def chain_against_sft(self) -> None:
+    def chain_against_sft(self) -> PreferenceSummary:
         """The same for idiom chains, where a checker decides: right beats wrong."""
-        config = self.config
+        config, name = self.config, "ppo_chain"
         prompts = sorted(
             self.judge.prompts(True, "test"), key=lambda p: derive(config.seed, "chains", p.id)
         )[: config.prompts]
-        reward = self.judge.chain_reward()
-        for greedy, rule in ((False, f"temperature {config.chain_temperature}"), (True, "greedy")):
-            number = 1 if greedy else config.samples
-            valid = {}
-            for name in ("sft", "ppo_chain"):
-                temperature = 0.0 if greedy else config.chain_temperature
-                rollouts = self._generate(name, prompts, number, temperature)
-                repeated = [p for p in prompts for _ in range(number)]
-                done = rollouts.finished.tolist()
-                answers = Answers(rollouts.ids, rollouts.lengths, rollouts.texts, done, repeated)
-                valid[name] = reward(answers).numpy().astype(np.float64).reshape(-1, number)
-            wins = win_rate(valid["ppo_chain"], valid["sft"], seed=config.seed)
-            suffix = ", greedy" if greedy else ""
-            self._row(f"{TITLES['ppo_chain']}{suffix}", wins, "other", rule, len(prompts))
+        at = config.chain_temperature
+        both = [
+            tuple(
+                self._sample(who, prompts, 1 if greedy else config.samples, at, greedy=greedy)
+                for who in (name, "sft")
+            )
+            for greedy in (False, True)
+        ]
+        return self._compare(name, *both, at)
+
+    def _compare(
+        self,
+        name: str,
+        sampled: "tuple[Sampled, Sampled]",
+        greedy: "tuple[Sampled, Sampled]",
+        temperature: float,
+    ) -> PreferenceSummary:
+        """(model, SFT), as they sample and greedy."""
+        model, sft = sampled
+        wins, greedy_wins = (
+            win_rate(a.scores, b.scores, a.groups, seed=self.config.seed)
+            for a, b in (sampled, greedy)
+        )
+        rule = f"{model.scores.shape[1]} samples a side at temperature {temperature}"
+        found = PreferenceSummary(
+            win_rate=wins.estimate,
+            win_rate_ci=wins.ends,
+            kl=self._kl(name, model.rollouts, temperature),
+            gold_sft=float(sft.scores.mean()),
+            gold_ppo=float(model.scores.mean()),
+            n=len(model.scores),
+            decoding=rule,
+            greedy_win_rate=greedy_wins.estimate,
+            greedy_win_rate_ci=greedy_wins.ends,
+        )
+        self._row(TITLES[name], wins, name, rule, found.n)
+        self._row(f"{TITLES[name]}, greedy", greedy_wins, name, "greedy", found.n)
+        return found
 
     def _features(self) -> "Features":
         """What the gold labeller sees in each SFT sample."""
@@ -161,7 +183,7 @@ class Alignment:
         repeated = [p for p in self.prompts for _ in range(self.config.best_of)]
         rows = zip(repeated, rollouts.texts, rollouts.finished.tolist(), strict=True)
         found = [Answer(p.constraints, text, end) for p, text, end in rows]
-        shape = (*self._sft.gold.shape, len(gold.WEIGHTS))
+        shape = (*self._sft.scores.shape, len(gold.WEIGHTS))
         return Features(scorer.raw(found).reshape(shape), scorer.features(found).reshape(shape))
 
     def _labels(self, features: Floats) -> Floats:
@@ -194,11 +216,10 @@ class Alignment:
         truth = [gold.ranks(row) for row in order]
         return linear_ceiling(np.stack(taught), [r.ranks for r in usable], features, truth)
 
-    def _row(
-        self, name: str, wins: Interval, colour: str, rule: str, number: int | None = None
-    ) -> None:
-        row = {"name": name, **wins.to_dict(), "colour": colour, "decoding": rule}
-        self.files["win_rates"].append(row | {"n": number or len(self.prompts)})
+    def _row(self, title: str, wins: Interval, name: str, rule: str, number: int) -> None:
+        colour = "other" if name == "ppo_chain" else name.replace("_", "-")
+        row = {"name": title, **wins.to_dict(), "colour": colour, "decoding": rule, "n": number}
+        self.files["win_rates"].append(row)
 
     def _generate(
         self, name: str, prompts: list[Prompt], number: int, temperature: float
@@ -218,19 +239,36 @@ class Alignment:
         return lay_out(ids, [c.ids for c in completions], [c.text for c in completions])
 
     def _sample(
-        self, name: str, prompts: list[Prompt], number: int, *, greedy: bool = False
+        self,
+        name: str,
+        prompts: list[Prompt],
+        number: int,
+        temperature: float | None = None,
+        *,
+        greedy: bool = False,
     ) -> Sampled:
-        temperature = 0.0 if greedy else self.config.temperature
-        rollouts = self._generate(name, prompts, number, temperature)
+        """Answers and what they are worth: by their checker, or by the gold labeller."""
+        temperature = temperature or self.config.temperature
+        rollouts = self._generate(name, prompts, number, 0.0 if greedy else temperature)
         repeated = [prompt for prompt in prompts for _ in range(number)]
-        scores = self.judge.gold(repeated, rollouts.texts, rollouts.finished.tolist())
+        done = rollouts.finished.tolist()
+        if prompts[0].item:
+            answers = Answers(rollouts.ids, rollouts.lengths, rollouts.texts, done, repeated)
+            scores = self.judge.chain_reward()(answers).numpy().astype(np.float64)
+        else:
+            scores = self.judge.gold(repeated, rollouts.texts, done)
         lengths = np.array([len(units(text)) for text in rollouts.texts], dtype=np.float64)
-        return Sampled(rollouts, scores.reshape(-1, number), lengths.reshape(-1, number))
+        return Sampled(
+            rollouts,
+            scores.reshape(-1, number),
+            lengths.reshape(-1, number),
+            number_groups([prompt.group for prompt in prompts]),
+        )
 
-    def _kl(self, name: str, rollouts: Rollouts) -> float:
+    def _kl(self, name: str, rollouts: Rollouts, temperature: float) -> float:
         """KL from SFT in nats: the mean over answers of the summed log ratio."""
-        first = _sequence_logp(self.models[name].model, rollouts, self.config.temperature)
-        second = _sequence_logp(self.models["sft"].model, rollouts, self.config.temperature)
+        first = _sequence_logp(self.models[name].model, rollouts, temperature)
+        second = _sequence_logp(self.models["sft"].model, rollouts, temperature)
         return (first - second).mean().item()
 
 

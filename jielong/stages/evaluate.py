@@ -111,7 +111,7 @@ def run(config: EvaluateConfig, *, resume: bool = False) -> Path:
         bar.advance()
         preferences = {n: alignment.against_sft(n) for n in ("ppo", "ppo_ptx") if n in models}
         if "ppo_chain" in models:
-            alignment.chain_against_sft()
+            preferences["ppo_chain"] = alignment.chain_against_sft()
         bar.advance()
     files = {"text": text, "tasks": answers, **alignment.files, "samples": show(config, models)}
     for name, content in files.items():
@@ -125,8 +125,7 @@ def run(config: EvaluateConfig, *, resume: bool = False) -> Path:
         bits_per_byte=bits,
         tasks=tasks,
         reward_model=reward,
-        ppo=preferences.get("ppo"),
-        ppo_ptx=preferences.get("ppo_ptx"),
+        **preferences,
         tax=tax,
     )
     write_summary(summary, Path(config.summary))

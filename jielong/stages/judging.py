@@ -45,9 +45,16 @@ def sentences(lexicon: Lexicon, split: Split) -> list[Prompt]:
 
 
 def chains(lexicon: Lexicon, split: Split) -> list[Prompt]:
-    """Idiom chains, whose answers can be looked up."""
-    items = FAMILIES["idiom_chain"].items(lexicon, split, _PROMPT_SEED)
-    return [Prompt(i.id, min(i.keys), i.lang, i.messages, {}, i.demonstration, i) for i in items]
+    """Idiom chains, whose answers can be looked up; each idiom in up to two wordings."""
+    found = {}
+    for seed in (_PROMPT_SEED, _PROMPT_SEED + 1):
+        for item in FAMILIES["idiom_chain"].items(lexicon, split, seed):
+            asked = item.messages[-1]["content"]
+            name, group = f"{item.id}:{asked}", min(item.keys)
+            found[name] = Prompt(
+                name, group, item.lang, item.messages, {}, item.demonstration, item
+            )
+    return list(found.values())
 
 
 @dataclass(frozen=True)

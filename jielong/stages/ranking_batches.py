@@ -1,6 +1,8 @@
 """Rankings as batches of token rows: all answers of a prompt together."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -12,57 +14,74 @@ from jielong.objectives.preference import RankingBatch
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.chat_template import render
 
-Encoded = tuple[list[list[int]], list[int]]
+
+@dataclass(frozen=True)
+class Ranked:
+    """One prompt's answers as rows of ids, and each annotator's ranks of them, 0 for none."""
+
+    rows: list[list[int]]
+    ranks: list[list[int]]
 
 
 class RankingBatches:
     """`batches(step)`: whole prompts, each with all of its answers, in another order each epoch.
 
-    An epoch leaves out the last prompts of its order that fill no batch.
+    Rankings of the same answers by several annotators are one prompt, with one row an answer. An
+    epoch leaves out the last prompts of its order that fill no batch.
     """
 
     def __init__(
         self, rankings: Sequence[records.Ranking], tokenizer: Tokenizer, batch: int, seed: int
     ) -> None:
-        self.rows = [encode(ranking, tokenizer) for ranking in rankings]
-        self.batch, self.seed, self.pad = min(batch, len(rankings)), seed, tokenizer.special.pad
-        self.per_epoch = len(self.rows) // self.batch
-        self.tokens = sum(len(row) for answers, _ in self.rows for row in answers)
+        self.prompts = [encode(group, tokenizer) for group in by_answers(rankings)]
+        self.batch, self.seed = min(batch, len(self.prompts)), seed
+        self.pad = tokenizer.special.pad
+        self.per_epoch = len(self.prompts) // self.batch
+        self.tokens = sum(len(row) for prompt in self.prompts for row in prompt.rows)
 
     def __call__(self, step: int) -> RankingBatch:
         """The prompts of one step."""
         epoch, place = divmod(step, self.per_epoch)
-        order = generator(self.seed, "rankings", epoch).permutation(len(self.rows))
-        chosen = [self.rows[i] for i in order[place * self.batch : (place + 1) * self.batch]]
+        order = generator(self.seed, "rankings", epoch).permutation(len(self.prompts))
+        chosen = [self.prompts[i] for i in order[place * self.batch : (place + 1) * self.batch]]
         return collate(chosen, self.pad)
 
 
-def encode(ranking: records.Ranking, tokenizer: Tokenizer) -> Encoded:
+def by_answers(rankings: Sequence[records.Ranking]) -> list[list[records.Ranking]]:
+    """The rankings of the same answers to the same prompt, together."""
+    groups: dict[Hashable, list[records.Ranking]] = defaultdict(list)
+    for ranking in rankings:
+        answers = frozenset((answer.id, answer.text) for answer in ranking.responses)
+        groups[ranking.prompt_id, answers].append(ranking)
+    return list(groups.values())
+
+
+def encode(rankings: Sequence[records.Ranking], tokenizer: Tokenizer) -> Ranked:
     """The ranked answers' rows of ids and their ranks; an `<eos>` only where the answer ended.
 
     Recorded ids are used when they are this tokenizer's: text encoded again may give others.
     """
-    prompt = render(tokenizer, ranking.messages, generation_prompt=True).ids
-    rows, ranks = [], []
-    for response, rank in zip(ranking.responses, ranking.ranks, strict=True):
-        if rank is None:
-            continue
-        if response.ids is not None and response.tokenizer_sha == tokenizer.sha256:
-            ids = list(response.ids)
-        else:
-            ends = [tokenizer.special.eos] if response.finish == "stop" else []
-            ids = tokenizer.encode(response.text) + ends
-        rows.append([*prompt, *ids])
-        ranks.append(rank)
-    return rows, ranks
+    prompt = render(tokenizer, rankings[0].messages, generation_prompt=True).ids
+    orders = [
+        {answer.id: rank for answer, rank in zip(r.responses, r.ranks, strict=True)}
+        for r in rankings
+    ]
+    ranked = [a for a in rankings[0].responses if any(order[a.id] for order in orders)]
+    rows = [[*prompt, *_answer_ids(answer, tokenizer)] for answer in ranked]
+    return Ranked(rows, [[order[answer.id] or 0 for answer in ranked] for order in orders])
 
 
-def check_lengths(
-    rankings: Sequence[records.Ranking], rows: Sequence[Encoded], context: int
-) -> None:
+def _answer_ids(response: records.Response, tokenizer: Tokenizer) -> list[int]:
+    if response.ids is not None and response.tokenizer_sha == tokenizer.sha256:
+        return list(response.ids)
+    ends = [tokenizer.special.eos] if response.finish == "stop" else []
+    return tokenizer.encode(response.text) + ends
+
+
+def check_lengths(rankings: Sequence[records.Ranking], tokenizer: Tokenizer, context: int) -> None:
     """Refuse rankings whose rows the model cannot see whole."""
-    for ranking, (answers, _) in zip(rankings, rows, strict=True):
-        longest = max(map(len, answers), default=0)
+    for ranking in rankings:
+        longest = max(map(len, encode([ranking], tokenizer).rows), default=0)
         if longest > context:
             raise DataError(
                 f"ranking {ranking.id}: an answer has {longest} tokens with its prompt, and the "
@@ -70,15 +89,18 @@ def check_lengths(
             )
 
 
-def collate(prompts: Sequence[Encoded], pad: int) -> RankingBatch:
+def collate(prompts: Sequence[Ranked], pad: int) -> RankingBatch:
     """Prompts with their ranked answers' ids as one batch, padded on the right."""
-    rows = [row for answers, _ in prompts for row in answers]
+    rows = [row for prompt in prompts for row in prompt.rows]
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.full((len(rows), int(lengths.max())), pad)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
-    ranks = torch.zeros(len(prompts), max(len(order) for _, order in prompts), dtype=torch.long)
-    for i, (_, order) in enumerate(prompts):
-        ranks[i, : len(order)] = torch.tensor(order)
+    annotators = max(len(prompt.ranks) for prompt in prompts)
+    ranks = torch.zeros(
+        len(prompts), annotators, max(len(prompt.rows) for prompt in prompts), dtype=torch.long
+    )
+    for i, prompt in enumerate(prompts):
+        ranks[i, : len(prompt.ranks), : len(prompt.rows)] = torch.tensor(prompt.ranks)
     device = default_device()
     return RankingBatch(ids.to(device), lengths.to(device), ranks.to(device))

@@ -25,7 +25,7 @@ from jielong.model.heads import ScalarModel, start_from
 from jielong.objectives.preference import ranking_loss
 from jielong.stages.candidates import Candidate, sample_candidates, sample_only
 from jielong.stages.judging import Prompt, fluency_of, save_judge, sentences
-from jielong.stages.ranking_batches import RankingBatches, check_lengths, collate
+from jielong.stages.ranking_batches import Ranked, RankingBatches, check_lengths, collate
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.chat_template import render
 from jielong.training.learner import Learner, Part
@@ -41,7 +41,8 @@ class RewardConfig:
     """Where the rankings come from, and how they are learned.
 
     With `rankings` the user's own file is used; else `train_prompts` prompts get `answers` answers
-    each, ranked by `annotators` simulated people who agree with each other `agreement` of the time.
+    each, ranked by `opinions` of the `annotators` simulated people, who agree with each other
+    `agreement` of the time.
     """
 
     run_dir: str
@@ -53,6 +54,7 @@ class RewardConfig:
     train_prompts: int = 3200
     answers: int = 4
     annotators: int = 5
+    opinions: int = 1
     agreement: float = 0.73
     fault_share: float = 0.35
     temperature: float = 0.7
@@ -66,10 +68,12 @@ class RewardConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
         check_positive(self, "train_prompts", "batch", "epochs", "fit_prompts", "save_every")
-        check_positive(self, "max_tokens", "temperature")
+        check_positive(self, "max_tokens", "temperature", "opinions")
         for name, least in (("answers", 2), ("annotators", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)}: must be at least {least}")
+        if self.opinions > self.annotators:
+            raise ValueError(f"opinions: {self.opinions}: there are {self.annotators} annotators")
 
 
 def run(config: RewardConfig, *, resume: bool = False) -> Path:
@@ -90,7 +94,7 @@ def run(config: RewardConfig, *, resume: bool = False) -> Path:
     shape = dataclasses.replace(assistant.model.config, dropout=0.0)
     model = start_from(ScalarModel(shape), assistant.model).to(default_device())
     batches = RankingBatches(rankings, assistant.tokenizer, config.batch, config.seed)
-    check_lengths(rankings, batches.rows, assistant.context)
+    check_lengths(rankings, assistant.tokenizer, assistant.context)
     steps = config.epochs * batches.per_epoch
     learner = Learner(
         model,
@@ -172,7 +176,7 @@ def _simulate(
     scorer: GoldScorer,
     annotators: Annotators,
 ) -> list[records.Ranking]:
-    """Rankings of sampled answers, each by one of the annotators."""
+    """Rankings of sampled answers, each by some of the annotators in turn."""
     chosen = [prompts[i % len(prompts)] for i in range(config.train_prompts)]
     groups = sample_candidates(
         assistant, chosen, config.answers, _sampling(config, "candidates"), config.fault_share
@@ -180,9 +184,10 @@ def _simulate(
     found = []
     for number, (prompt, group) in enumerate(zip(chosen, groups, strict=True)):
         features = scorer.features([Answer(prompt.constraints, c.text, c.finished) for c in group])
-        who = derive(config.seed, "who", number) % config.annotators
-        ranks = annotators.rank(features, who, config.seed, number)
-        found.append(_record(number, prompt, group, ranks, f"gold-{who}", assistant))
+        first = derive(config.seed, "who", number)
+        for who in ((first + i) % config.annotators for i in range(config.opinions)):
+            ranks = annotators.rank(features, who, config.seed, number)
+            found.append(_record(number, prompt, group, ranks, who, assistant))
     return found
 
 
@@ -191,7 +196,7 @@ def _record(
     prompt: Prompt,
     group: list[Candidate],
     ranks: list[int],
-    annotator: str,
+    annotator: int,
     assistant: Assistant,
 ) -> records.Ranking:
     """The same record that a person at the labelling page makes."""
@@ -207,12 +212,12 @@ def _record(
         for i, candidate in enumerate(group)
     )
     return records.Ranking(
-        id=f"gold-{number}",
+        id=f"gold-{number}-{annotator}",
         prompt_id=prompt.id,
         messages=prompt.messages,
         responses=responses,
         ranks=tuple(ranks),
-        annotator=annotator,
+        annotator=f"gold-{annotator}",
         presented_order=tuple(response.id for response in responses),
     )
 
@@ -232,7 +237,7 @@ def _calibrate(model: ScalarModel, tokenizer: Tokenizer, prepared: Path) -> tupl
         render(tokenizer, [*p.messages, {"role": "assistant", "content": p.example}]).ids
         for p in prompts
     ]
-    batch = collate([([row], [1]) for row in rows], tokenizer.special.pad)
+    batch = collate([Ranked([row], [[1]]) for row in rows], tokenizer.special.pad)
     with torch.no_grad():
         scores = model.rewards(batch.ids, batch.lengths)
     mean, deviation = scores.mean().item(), scores.std().item()

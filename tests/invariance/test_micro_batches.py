@@ -84,7 +84,7 @@ def test_the_loss_is_the_mean_over_tokens_not_over_micro_batches() -> None:
 def test_R1_rankings_add_up_by_prompts(sizes: list[int]) -> None:
     """Four prompts with three answers each; one of them is a tie and counts nowhere."""
     ids, lengths = random_ids(12, 9), torch.arange(12) % 9 + 1
-    ranks = torch.tensor([[1, 2, 3], [2, 2, 2], [3, 1, 1], [1, 3, 2]])
+    ranks = torch.tensor([[1, 2, 3], [2, 2, 2], [3, 1, 1], [1, 3, 2]])[:, None]
     results = []
     for pieces in ([4], sizes):
         model = scalar_model()

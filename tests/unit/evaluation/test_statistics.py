@@ -39,18 +39,17 @@ def test_clusters_are_drawn_whole() -> None:
     assert a.ends == pytest.approx(b.ends)
 
 
-def test_a_paired_difference_sees_what_two_intervals_hide() -> None:
-    rng = np.random.default_rng(0)
-    common = rng.normal(scale=5, size=200)
-    a, b = common + 0.2 + rng.normal(scale=0.1, size=200), common
-    assert st.paired_difference(a, b).low > 0.15
-    assert st.bootstrap_mean(a).low < st.bootstrap_mean(b).high
-
-
-def test_weighted_mean_by_hand() -> None:
-    interval = st.bootstrap_mean(np.array([1.0, 4.0]), np.array([3.0, 1.0]))
-    assert interval.estimate == pytest.approx(7 / 4)
-    assert interval.ends == (1.0, 4.0)
+def test_prompts_of_one_group_are_no_new_evidence() -> None:
+    """Each prompt four times over, in groups of four: the interval of the prompts alone."""
+    values = np.random.default_rng(0).normal(size=50)
+    alone = st.bootstrap_mean(values)
+    repeated = np.repeat(values, 4)
+    names = [str(i) for i in range(50) for _ in range(4)]
+    together = st.bootstrap_mean(repeated, st.number_groups(names))
+    assert together.ends == pytest.approx(alone.ends, abs=0.05)
+    assert st.bootstrap_mean(repeated).high - st.bootstrap_mean(repeated).low < 0.6 * (
+        together.high - together.low
+    )
 
 
 def test_E1_win_rate_by_hand() -> None:

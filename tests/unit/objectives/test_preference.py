@@ -8,7 +8,6 @@ from torch import Tensor
 from jielong.objectives.preference import (
     RankingBatch,
     k_way_loss,
-    pair_accuracy,
     ranking_loss,
 )
 from tests.tiny import random_ids, scalar_model
@@ -20,14 +19,19 @@ def scores(prompts: int, answers: int, seed: int = 0) -> Tensor:
 
 
 def ranks(*rows: list[int]) -> Tensor:
-    """Ranks count from 1; they are written from 0 here, and -1 is an answer that is not there."""
-    return torch.tensor(rows) + 1
+    """One annotator's ranks (P, 1, K), written from 0; -1 is an answer that is not there."""
+    return torch.tensor(rows)[:, None] + 1
+
+
+def accuracy(r: Tensor, rank: Tensor) -> float:
+    loss = k_way_loss(r, rank)
+    return loss.metrics["accuracy"].item() / max(1, loss.items.item())
 
 
 def naive(r: Tensor, rank: Tensor) -> tuple[float, int]:
     """The definition in plain loops: (sum over prompts of the mean over pairs, prompts)."""
     total, prompts = 0.0, 0
-    for row, places in zip(r.tolist(), rank.tolist(), strict=True):
+    for row, (places,) in zip(r.tolist(), rank.tolist(), strict=True):
         losses = [
             -math.log(1 / (1 + math.exp(row[j] - row[i])))
             for i, j in itertools.permutations(range(len(row)), 2)
@@ -47,7 +51,7 @@ def naive(r: Tensor, rank: Tensor) -> tuple[float, int]:
     ],
 )
 def test_R1_equals_the_definition_in_loops(rank: Tensor) -> None:
-    r = scores(*rank.shape)
+    r = scores(len(rank), rank.shape[-1])
     loss = k_way_loss(r, rank)
     total, prompts = naive(r, rank)
     assert math.isclose(loss.total.item(), total, rel_tol=1e-6)
@@ -62,7 +66,7 @@ def test_R1_two_answers_by_hand() -> None:
 def test_R1_prompts_weigh_the_same_whatever_their_number_of_answers() -> None:
     """Equal scores cost log 2 a prompt, with 6 pairs or with 36."""
     for k in (2, 4, 9):
-        loss = k_way_loss(torch.zeros(3, k), torch.arange(1, k + 1).expand(3, k))
+        loss = k_way_loss(torch.zeros(3, k), torch.arange(1, k + 1).expand(3, 1, k))
         assert math.isclose(loss.total.item() / 3, math.log(2), rel_tol=1e-6)
         assert loss.items.item() == 3
 
@@ -75,8 +79,9 @@ def test_R1_prompts_with_fewer_answers_stand_beside_longer_ones() -> None:
     assert math.isclose(loss.total.item(), total, rel_tol=1e-6)
     loss.total.backward()
     assert not r.grad[0, 2:].any()
-    one_each = pair_accuracy(r[:1, :2], ranks([1, 0])) + pair_accuracy(r[1:], ranks([0, 1, 2, 2]))
-    torch.testing.assert_close(pair_accuracy(r, ranks([1, 0, -1, -1], [0, 1, 2, 2])), one_each / 2)
+    one_each = accuracy(r[:1, :2], ranks([1, 0])) + accuracy(r[1:], ranks([0, 1, 2, 2]))
+    both = accuracy(r, ranks([1, 0, -1, -1], [0, 1, 2, 2]))
+    assert math.isclose(both, one_each / 2, rel_tol=1e-6)
 
 
 def test_R1_the_gradients_of_a_prompt_cancel() -> None:
@@ -96,7 +101,7 @@ def test_R1_a_common_shift_changes_nothing() -> None:
 def test_R1_the_order_of_answers_changes_nothing() -> None:
     r, rank = scores(2, 4), ranks([0, 1, 2, 3], [2, 0, 1, 1])
     order = torch.tensor([2, 0, 3, 1])
-    one, other = k_way_loss(r, rank), k_way_loss(r[:, order], rank[:, order])
+    one, other = k_way_loss(r, rank), k_way_loss(r[:, order], rank[..., order])
     torch.testing.assert_close(one.total, other.total)
     torch.testing.assert_close(one.metrics["accuracy"], other.metrics["accuracy"])
 
@@ -115,7 +120,7 @@ def test_R1_a_prompt_of_ties_counts_nowhere() -> None:
     assert (loss.total.item(), loss.items.item()) == (0, 0)
     loss.total.backward()
     assert torch.equal(r.grad, torch.zeros_like(r))
-    assert pair_accuracy(r, ranks([1, 1, 1, 1])).item() == 0  # no NaN
+    assert accuracy(r, ranks([1, 1, 1, 1])) == 0  # no NaN
 
 
 def test_R1_far_apart_scores_stay_finite() -> None:
@@ -124,6 +129,20 @@ def test_R1_far_apart_scores_stay_finite() -> None:
     loss.total.backward()
     assert loss.total.item() == 2e4
     assert r.grad.tolist() == [[-1, 1]]
+
+
+def test_R1_a_prompt_is_the_mean_over_its_annotators() -> None:
+    """Two who disagree, one who left two answers out, one who saw no difference."""
+    r = scores(2, 3).requires_grad_()
+    orders = [[0, 1, 2], [2, 1, 0], [0, -1, -1], [1, 1, 1]]
+    other = [[1, 0, 2]] + [[-1, -1, -1]] * 3
+    loss = k_way_loss(r, torch.tensor([orders, other]) + 1)
+    both = sum(naive(r[:1], ranks(order))[0] for order in orders[:2]) / 2
+    total = both + naive(r[1:], ranks(other[0]))[0]
+    assert math.isclose(loss.total.item(), total, rel_tol=1e-6)
+    assert loss.items.item() == 2
+    loss.total.backward()
+    torch.testing.assert_close(r.grad.sum(dim=1), torch.zeros(2, dtype=torch.float64))
 
 
 def test_R1_one_forward_row_an_answer_read_at_its_end() -> None:
@@ -144,13 +163,13 @@ def test_R6_accuracy_counts_pairs_in_the_right_order() -> None:
     """First prompt: 2 of 3 pairs; second: one pair tied in score, of one."""
     r = torch.tensor([[3.0, 1.0, 2.0], [1.0, 1.0, 0.0]])
     rank = ranks([0, 1, 2], [0, 1, 1])
-    assert math.isclose(pair_accuracy(r, rank).item(), (2 / 3 + 1.5 / 2) / 2, rel_tol=1e-6)
+    assert math.isclose(accuracy(r, rank), (2 / 3 + 1.5 / 2) / 2, rel_tol=1e-6)
 
 
 def test_R6_better_and_worse_exchanged_give_the_rest_to_one() -> None:
     r = scores(40, 4)
-    rank = scores(40, 4, seed=1).argsort(dim=1) + 1
-    straight, swapped = pair_accuracy(r, rank).item(), pair_accuracy(r, 5 - rank).item()
+    rank = ranks(*scores(40, 4, seed=1).argsort(dim=1).tolist())
+    straight, swapped = accuracy(r, rank), accuracy(r, 5 - rank)
     assert math.isclose(straight + swapped, 1, abs_tol=1e-6)
 
 
@@ -159,5 +178,5 @@ def test_R6_labels_flipped_at_random_cap_the_accuracy() -> None:
     random = torch.Generator().manual_seed(0)
     r = scores(4000, 2)
     better = (r[:, 0] > r[:, 1]) ^ (torch.rand(4000, generator=random) < 0.2)
-    rank = torch.stack([~better, better], dim=1).long() + 1
-    assert abs(pair_accuracy(r, rank).item() - 0.8) < 0.02
+    rank = ranks(*torch.stack([~better, better], dim=1).long().tolist())
+    assert abs(accuracy(r, rank) - 0.8) < 0.02
