@@ -20,14 +20,24 @@ ROUNDS = 5
 
 
 def orthogonalise(matrices: Float[Tensor, "N R C"]) -> Float[Tensor, "N R C"]:
-    """The nearest semi-orthogonal matrices, roughly, of a stack (N, rows, columns)."""
+    """The nearest semi-orthogonal matrices, roughly, of a stack (N, rows, columns).
+
+    A round takes x to (a + b G + c G^2) x with G = x x^T. All rounds' factors are polynomials of
+    the first G and commute, so they are multiplied up on its small square and x is touched once.
+    """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(ROUNDS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+    gram = x @ x.mT
+    product = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device).expand_as(gram)
+    for left in reversed(range(ROUNDS)):
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        product = product @ factor
+        if left:
+            gram = factor @ gram @ factor
+    x = product @ x
     return x.mT if tall else x
 
 
