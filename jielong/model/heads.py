@@ -4,6 +4,8 @@ Both are the same network. A reward model reads it at the last real token; a val
 starts as a copy of the reward model, reads it everywhere.
 """
 
+import dataclasses
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -25,8 +27,9 @@ class ScalarModel(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config = config
-        self.trunk = Decoder(config)
+        # Nothing is read over the vocabulary: an untied output matrix would only be dead weight.
+        self.config = dataclasses.replace(config, tied=True)
+        self.trunk = Decoder(self.config)
         self.score = nn.Linear(config.width, 1)
         nn.init.normal_(self.score.weight, std=(config.width + 1) ** -0.5)
         nn.init.zeros_(self.score.bias)
@@ -57,5 +60,6 @@ class ScalarModel(nn.Module):
 
 def start_from(model: ScalarModel, decoder: Decoder) -> ScalarModel:
     """Copy a language model's weights into the trunk; the head stays as it was drawn."""
-    model.trunk.load_state_dict(decoder.state_dict())
+    weights = decoder.state_dict()
+    model.trunk.load_state_dict({n: w for n, w in weights.items() if not n.startswith("head.")})
     return model

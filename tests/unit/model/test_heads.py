@@ -46,18 +46,20 @@ def test_R3_padding_and_the_end_of_an_answer_are_two_tokens() -> None:
     assert SPECIAL.pad != SPECIAL.eos
 
 
-def test_R4_the_head_starts_small_and_the_trunk_as_the_language_model() -> None:
+@pytest.mark.parametrize("tied", [True, False])
+def test_R4_the_head_starts_small_and_the_trunk_as_the_language_model(*, tied: bool) -> None:
     torch.manual_seed(0)
     shape = config(width=960, n_head=4, ffn_width=4, n_layer=1)
     model = ScalarModel(shape)
     assert math.isclose(model.score.weight.detach().std().item(), 961**-0.5, rel_tol=0.1)
     assert torch.equal(model.score.bias, torch.zeros(1))
-    language_model, scorer = decoder(1), ScalarModel(config())
+    language_model, scorer = decoder(1, tied=tied), ScalarModel(config(tied=tied))
     head = scorer.score.weight.clone()
     start_from(scorer, language_model)
     ids = random_ids(2, 5)
     assert torch.equal(scorer.trunk.hidden(ids), language_model.hidden(ids))
     assert torch.equal(scorer.score.weight, head)
+    assert scorer.trunk.head is None  # scores over the vocabulary are never read
     assert 0.3 < ScalarModel(config())(ids).std() < 3  # first scores of order one
 
 
