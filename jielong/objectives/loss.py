@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -18,11 +18,6 @@ class Loss:
     total: Tensor
     items: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
-
-
-def masked_mean(values: Float[Tensor, "*B"], mask: Bool[Tensor, "*B"]) -> Float[Tensor, ""]:
-    """The mean of `values` where `mask` is True; 0 when it is True nowhere."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
 def token_logp(logits: Float[Tensor, "*N V"], targets: Int[Tensor, "*N"]) -> Float[Tensor, "*N"]:
