@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jielong.evaluation import plots
-from jielong.evaluation.language_sections import title_of
+from jielong.evaluation.language_sections import MODELS, title_of
 from jielong.evaluation.markup import (
     Column,
     Markup,
@@ -80,7 +80,7 @@ def _reward_page(report: Mapping[str, Any]) -> Markup:
         cells.insert(2, ["Ceiling of the labels", fixed(report["ceiling"]), None])
     text = (
         f"{report['pairs']:,} pairs of answers to {report['n']:,} held-out prompts; every prompt "
-        "weighs the same, and intervals draw whole prompts."
+        "weighs the same, and intervals draw all prompts about one word together."
     )
     return section(
         "Reward model",
@@ -236,7 +236,8 @@ def win_section(material: Material) -> Markup:
     ]
     text = (
         "How often the answer outscores SFT's answer to the same held-out prompt by the noise-free "
-        "scorer, ties counting half; 95 % intervals from drawing prompts anew."
+        "scorer, ties counting half, or by the checker "
+        "of idiom chains; 95 % intervals from drawing words anew, with all prompts about them."
     )
     return section(
         "Win rate",
@@ -251,7 +252,7 @@ def win_section(material: Material) -> Markup:
 def _wins_of_summary(material: Material) -> list[dict[str, Any]]:
     rows = []
     for model, preference in _preferences(material).items():
-        name, colour = title_of(model), model.replace("_", "-")
+        name, colour = title_of(model), MODELS.get(model, "other")
         common = {"colour": colour, "n": preference.n}
         low, high = preference.win_rate_ci
         first = {"name": name, "estimate": preference.win_rate, "low": low, "high": high}
@@ -286,7 +287,7 @@ def _preference_table(material: Material) -> Markup:
 def _preferences(material: Material) -> dict[str, PreferenceSummary]:
     if not material.summary:
         return {}
-    found = {"ppo": material.summary.ppo, "ppo_ptx": material.summary.ppo_ptx}
+    found = {name: getattr(material.summary, name) for name in ("ppo", "ppo_ptx", "ppo_chain")}
     return {model: preference for model, preference in found.items() if preference}
 
 

@@ -30,7 +30,7 @@ MODELS = {"base": "base", "sft": "sft", "ppo": "ppo", "ppo_ptx": "ppo-ptx"}
 
 def title_of(model: str) -> str:
     """A compared model's name as shown."""
-    return TITLES[MODELS[model]]
+    return TITLES[model.replace("_", "-")]
 
 
 def time_section(material: Material) -> Markup:

@@ -21,6 +21,7 @@ TITLES = {
     "reward": "Reward model",
     "ppo": "PPO",
     "ppo-ptx": "PPO-ptx",
+    "ppo-chain": "PPO on chains",
     "ppo-beta-0": "PPO, β = 0",
 }
 

@@ -3,8 +3,7 @@
 Accuracy alone hides that a model merely likes long answers, is overconfident, or ignores what the
 labels reward. Beside it stand the length baselines, calibration, and how far the scores follow each
 feature of a noise-free judge, next to that judge's own correlation. Every prompt weighs the same,
-and prompts are what the bootstrap draws again; for accuracies and losses, groups of prompts about
-the same thing where `groups` says so.
+and prompts are what the bootstrap draws again, or groups of prompts where `groups` names them.
 """
 
 from __future__ import annotations
@@ -42,13 +41,15 @@ class RankedScores:
     lengths: Floats  # tokens
     gold: Floats | None = None  # score of a noise-free judge, where there is one
     features: Mapping[str, Floats] = field(default_factory=dict)  # the parts of that judge's score
-    groups: Groups | None = None  # (P,) from 0: which prompts are about the same thing
+    groups: Groups | None = None  # (P,): prompts of one number are about the same thing
 
     def __post_init__(self) -> None:
         """Refuse arrays of different shapes and prompts without any strict order."""
         shape = self.scores.shape
         others = {"ranks": self.ranks, "lengths": self.lengths, **self.features}
         others |= {} if self.gold is None else {"gold": self.gold}
+        if self.groups is not None and self.groups.shape != shape[:1]:
+            raise DataError(f"groups: shape {self.groups.shape}: give one number a prompt")
         for name, values in others.items():
             if values.shape != shape or len(shape) != 2:
                 raise DataError(f"{name}: shape {values.shape}: give (prompts, answers), as scores")
@@ -80,7 +81,7 @@ def reward_report(
         "reliability": _reliability(pairs, gaps),
         "by_score_gap": _by_score_gap(pairs, gaps),
         "by_rank_gap": _by_rank_gap(pairs, gaps, data.ranks),
-        "spearman": _mean_correlation(data.scores, -data.ranks, **options),
+        "spearman": _mean_correlation(data, data.scores, -data.ranks, **options),
         "length": _length(pairs, data, **options),
         "ceiling": ceiling,
     }
@@ -88,12 +89,12 @@ def reward_report(
         judged = _Pairs.of(-data.gold, data.groups)
         judged_gaps = judged.gaps(data.scores)
         report["gold_pair_accuracy"] = _accuracy(judged, judged_gaps, **options).to_dict()
-        report["gold_spearman"] = _mean_correlation(data.scores, data.gold, **options)
+        report["gold_spearman"] = _mean_correlation(data, data.scores, data.gold, **options)
         report["gold_length_baseline"] = _length_baseline(judged, data.lengths, **options).to_dict()
         report["features"] = {
             name: {
-                "model": _mean_correlation(data.scores, values, **options),
-                "gold": _mean_correlation(data.gold, values, **options),
+                "model": _mean_correlation(data, data.scores, values, **options),
+                "gold": _mean_correlation(data, data.gold, values, **options),
             }
             for name, values in data.features.items()
         }
@@ -113,7 +114,7 @@ class _Pairs:
         strict = _pairs(ranks)
         kept = np.asarray(strict.any(axis=(1, 2)))
         groups = np.arange(len(ranks)) if groups is None else groups
-        return cls(strict[kept], kept, np.unique(groups[kept], return_inverse=True)[1])
+        return cls(strict[kept], kept, groups[kept])
 
     @property
     def prompts(self) -> int:
@@ -182,7 +183,7 @@ def _calibration_error(pairs: _Pairs, gaps: Floats, *, draws: int, seed: int) ->
         return np.abs(predicted - observed).sum(axis=1) / weight.sum(axis=1)
 
     sums = _bin_sums(pairs, gaps).reshape(pairs.prompts, -1)
-    return bootstrap(sums, error, draws=draws, seed=seed)
+    return bootstrap(sums, error, pairs.groups, draws=draws, seed=seed)
 
 
 def _reliability(pairs: _Pairs, gaps: Floats) -> list[dict[str, float]]:
@@ -238,7 +239,7 @@ def _length(pairs: _Pairs, data: RankedScores, *, draws: int, seed: int) -> dict
         "logistic_accuracy": _length_baseline(pairs, data.lengths, **options).to_dict(),
         "logistic_log_loss": pairs.mean(np.logaddexp(0.0, -slope * gaps), **options).to_dict(),
         "slope_per_token": slope,
-        "correlation": _mean_correlation(data.scores, data.lengths, **options),
+        "correlation": _mean_correlation(data, data.scores, data.lengths, **options),
     }
 
 
@@ -263,13 +264,18 @@ def _fit_slope(pairs: _Pairs, gaps: Floats, ridge: float = 1e-6) -> float:
     return slope / scale
 
 
-def _mean_correlation(a: Floats, b: Floats, *, draws: int, seed: int) -> dict[str, float] | None:
+def _mean_correlation(
+    data: RankedScores, a: Floats, b: Floats, *, draws: int, seed: int
+) -> dict[str, float] | None:
     """Spearman within each prompt, averaged; prompts where a side does not vary say nothing."""
     values = []
     for x, y in zip(a, b, strict=True):
         both = np.isfinite(x) & np.isfinite(y)
         values.append(spearman(x[both], y[both]) if both.sum() > 1 else np.nan)
-    defined = np.array([value for value in values if np.isfinite(value)], dtype=np.float64)
-    if len(defined) == 0:
+    found = np.array(values, dtype=np.float64)
+    defined = np.isfinite(found)
+    if not defined.any():
         return None
-    return {**bootstrap_mean(defined, draws=draws, seed=seed).to_dict(), "n": len(defined)}
+    groups = None if data.groups is None else data.groups[defined]
+    mean = bootstrap_mean(found[defined], groups, draws=draws, seed=seed)
+    return {**mean.to_dict(), "n": int(defined.sum())}

@@ -56,6 +56,7 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
 def bootstrap(
     sums: Floats,
     statistic: Callable[[Floats], Floats],
+    groups: Groups | None = None,
     *,
     draws: int = DRAWS,
     seed: int = 0,
@@ -65,10 +66,14 @@ def bootstrap(
 
     `sums` holds what each cluster adds to every total; `statistic` maps totals (..., columns) to
     values (...) and sees the totals of all draws at once. A mean is [value, 1] and the ratio of the
-    two columns; a paired difference keeps both models' values in one row.
+    two columns; a paired difference keeps both models' values in one row. Rows of one group, by
+    `groups` (clusters,), are drawn together.
     """
     if len(sums) == 0:
         raise DataError("bootstrap: no prompts: give at least one")
+    if groups is not None:
+        places = np.unique(groups, return_inverse=True)[1]
+        sums = np.stack([np.bincount(places, weights=column) for column in sums.T], axis=1)
     estimate = float(statistic(sums.sum(axis=0)[None])[0])
     rng = np.random.default_rng(seed)
     values = [
@@ -83,11 +88,9 @@ def bootstrap(
 def bootstrap_mean(
     values: Floats, groups: Groups | None = None, *, draws: int = DRAWS, seed: int = 0
 ) -> Interval:
-    """Mean of `values` (n,); those of one group (n,), numbered from 0, are drawn together."""
+    """Mean of `values` (n,); those of one group (n,) are drawn together."""
     sums = np.stack([values, np.ones(len(values))], axis=1)
-    if groups is not None and len(values):
-        sums = np.stack([np.bincount(groups, weights=column) for column in sums.T], axis=1)
-    return bootstrap(sums, ratio, draws=draws, seed=seed)
+    return bootstrap(sums, ratio, groups, draws=draws, seed=seed)
 
 
 def number_groups(names: Sequence[str]) -> Groups:
@@ -137,7 +140,7 @@ def length_controlled_win_rate(
     gap = (length_a[:, :, None] - length_b[:, None, :]).reshape(len(a), -1)
     gap = gap / (gap.std() or 1.0)
     rng = np.random.default_rng(seed)
-    groups = np.arange(len(a)) if groups is None else groups
+    groups = np.unique(np.arange(len(a)) if groups is None else groups, return_inverse=True)[1]
     counts = _draw_counts(rng, draws, int(groups.max()) + 1)[:, groups]
     estimate = _equal_length_win(outcome, gap, np.ones((1, len(a))))
     values = [
@@ -181,7 +184,13 @@ class BestOfN:
 
 
 def best_of_n(
-    proxy: Floats, gold: Floats, sizes: Sequence[int], *, draws: int = DRAWS, seed: int = 0
+    proxy: Floats,
+    gold: Floats,
+    sizes: Sequence[int],
+    groups: Groups | None = None,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> list[BestOfN]:
     """Expected proxy and gold of the proxy's choice among n, from N samples a prompt. # (P, N).
 
@@ -203,7 +212,7 @@ def best_of_n(
         weights = np.array([math.comb(i - 1, n - 1) for i in range(1, samples + 1)], dtype=float)
         weights /= math.comb(samples, n)
         interval = {
-            name: bootstrap_mean(values @ weights, draws=draws, seed=seed)
+            name: bootstrap_mean(values @ weights, groups, draws=draws, seed=seed)
             for name, values in ranked.items()
         }
         results.append(BestOfN(n, math.log(n) - (n - 1) / n, **interval))

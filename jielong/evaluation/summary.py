@@ -66,7 +66,10 @@ class RewardModelSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class PreferenceSummary:
-    """One aligned model against SFT on held-out prompts, judged by the noise-free scorer."""
+    """One aligned model against SFT on held-out prompts.
+
+    `gold_*` are mean scores by the noise-free scorer; for idiom chains, the share of right answers.
+    """
 
     win_rate: float
     win_rate_ci: tuple[float, ...]

@@ -23,7 +23,7 @@ TAX_LIMITS = {
     "ppo": 0.05,
     "ppo_ptx": 0.02,
 }  # bits per byte above SFT's; ptx is there to pay it back
-NAMES = {"ppo": "PPO", "ppo_ptx": "PPO-ptx"}
+NAMES = {"ppo": "PPO", "ppo_ptx": "PPO-ptx", "ppo_chain": "PPO on chains"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def judge(material: Material) -> Verdict | None:
     """The verdict, or None when nothing was aligned yet."""
     summary = material.summary
     aligned = [run for run in material.runs if run.manifest.get("stage") == "ppo"]
-    compared = {} if summary is None else {"ppo": summary.ppo, "ppo_ptx": summary.ppo_ptx}
+    compared = {} if summary is None else {name: getattr(summary, name) for name in NAMES}
     if not aligned and not any(compared.values()):
         return None
     notes = _Notes()
@@ -98,7 +98,7 @@ def _judge_preference(name: str, preference: PreferenceSummary, notes: _Notes) -
         notes.look.append(f"{name} loses to SFT when both decode greedily: at most {greedy[1]:.3f}")
     if preference.gold_ppo <= preference.gold_sft:
         scores = f"{preference.gold_sft:.3f} to {preference.gold_ppo:.3f}"
-        notes.look.append(f"{name}: the noise-free score did not rise: {scores}")
+        notes.look.append(f"{name}: the score did not rise: {scores}")
     if preference.kl > KL_LIMIT:
         notes.look.append(f"{name} went far from its reference: KL {preference.kl:.2f} nats")
     else:

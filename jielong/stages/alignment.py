@@ -1,7 +1,8 @@
 """The evaluation's second half: is the reward model right, and are the aligned models better?
 
 The noise-free gold labeller decides, on prompts that no stage was given: their word was never asked
-for and their wording never used (the word itself may stand in sentences that were learned).
+for and their wording never used (the word itself may stand in sentences that were learned). Idioms
+to be continued were never asked either; of their wordings one was never used.
 """
 
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from jielong.core.errors import DataError
 from jielong.core.seeds import derive
 from jielong.evaluation.reward_report import RankedScores, reward_report
 from jielong.evaluation.statistics import (
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from jielong.stages.evaluate import EvaluateConfig
 
 Floats = NDArray[np.float64]
-CEILING_RANKINGS = 800
+CEILING_PROMPTS = 800
 TITLES = {"ppo": "PPO", "ppo_ptx": "PPO-ptx", "ppo_chain": "PPO on chains"}
 
 
@@ -57,6 +59,17 @@ class Sampled:
     scores: Floats
     lengths: Floats
     groups: Groups
+
+    def first(self, number: int) -> "Sampled":
+        """The first `number` answers to each prompt."""
+        prompts, samples = self.scores.shape
+        rows = torch.arange(prompts * samples).reshape(prompts, samples)[:, :number].flatten()
+        return Sampled(
+            self.rollouts.select(rows),
+            self.scores[:, :number],
+            self.lengths[:, :number],
+            self.groups,
+        )
 
 
 @dataclass(frozen=True)
@@ -76,8 +89,10 @@ class Alignment:
         tokenizer = models["sft"].tokenizer
         self.judge = load_judge(Path(config.prepared), Path(config.reward), tokenizer)
         self.prompts = self.judge.prompts(False, "test")[: config.prompts]
-        self._sft = self._sample("sft", self.prompts, config.best_of)
-        self._sft_greedy = self._sample("sft", self.prompts, 1, greedy=True)
+        if not self.prompts:
+            raise DataError(f"{config.prepared}: no held-out word to ask for: prepare more text")
+        self._sft = self._sample("sft", self.prompts, config.best_of, config.temperature)
+        self._sft_greedy = self._sample("sft", self.prompts, 1, 0.0)
 
     def reward_model(self) -> RewardModelSummary:
         """Its accuracy on SFT samples to held-out prompts, and best-of-n by it."""
@@ -101,7 +116,7 @@ class Alignment:
             seed=self.config.seed,
         )
         sizes = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= self.config.best_of]
-        points = best_of_n(scores, self._sft.scores, sizes, seed=self.config.seed)
+        points = best_of_n(scores, self._sft.scores, sizes, self._sft.groups, seed=self.config.seed)
         self.files |= {"reward_model": report, "best_of_n": [point.to_dict() for point in points]}
         pairs = report["gold_pair_accuracy"]
         return RewardModelSummary(
@@ -115,13 +130,9 @@ class Alignment:
     def against_sft(self, name: str) -> PreferenceSummary:
         """Win rate of one aligned model: as it samples, at equal length, and greedy."""
         config = self.config
-        sampled = self._sample(name, self.prompts, config.samples)
-        greedy = self._sample(name, self.prompts, 1, greedy=True)
-        sft = replace(
-            self._sft,
-            scores=self._sft.scores[:, : config.samples],
-            lengths=self._sft.lengths[:, : config.samples],
-        )
+        sampled = self._sample(name, self.prompts, config.samples, config.temperature)
+        greedy = self._sample(name, self.prompts, 1, 0.0)
+        sft = self._sft.first(config.samples)
         found = self._compare(name, (sampled, sft), (greedy, self._sft_greedy), config.temperature)
         controlled = length_controlled_win_rate(
             (sampled.scores, sft.scores),
@@ -138,15 +149,14 @@ class Alignment:
         prompts = sorted(
             self.judge.prompts(True, "test"), key=lambda p: derive(config.seed, "chains", p.id)
         )[: config.prompts]
+        if not prompts:
+            raise DataError(f"{config.prepared}: no held-out idiom to continue: drop ppo_chain")
         at = config.chain_temperature
-        both = [
-            tuple(
-                self._sample(who, prompts, 1 if greedy else config.samples, at, greedy=greedy)
-                for who in (name, "sft")
-            )
-            for greedy in (False, True)
-        ]
-        return self._compare(name, *both, at)
+        sampled, greedy = (
+            (self._sample(name, prompts, *how), self._sample("sft", prompts, *how))
+            for how in ((config.samples, at), (1, 0.0))
+        )
+        return self._compare(name, sampled, greedy, at)
 
     def _compare(
         self,
@@ -203,7 +213,9 @@ class Alignment:
         rankings = records.read(Path(self.config.reward) / "rankings.jsonl", records.Ranking)
         most = self.config.samples
         usable = [r for r in rankings if r.prompt_id in known and len(r.ranks) == most]
-        usable = usable[:CEILING_RANKINGS]
+        prompts = {r.responses[0].id: None for r in usable}  # several opinions are one prompt
+        chosen = set(list(prompts)[:CEILING_PROMPTS])
+        usable = [r for r in usable if r.responses[0].id in chosen]
         if not usable:
             return None
         taught = [
@@ -243,13 +255,10 @@ class Alignment:
         name: str,
         prompts: list[Prompt],
         number: int,
-        temperature: float | None = None,
-        *,
-        greedy: bool = False,
+        temperature: float,
     ) -> Sampled:
         """Answers and what they are worth: by their checker, or by the gold labeller."""
-        temperature = temperature or self.config.temperature
-        rollouts = self._generate(name, prompts, number, 0.0 if greedy else temperature)
+        rollouts = self._generate(name, prompts, number, temperature)
         repeated = [prompt for prompt in prompts for _ in range(number)]
         done = rollouts.finished.tolist()
         if prompts[0].item:

@@ -78,7 +78,8 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Refuse counts that measure nothing."""
-        check_positive(self, "items", "prompts", "samples", "max_tokens", "shown", "temperature")
+        check_positive(self, "items", "prompts", "samples", "max_tokens", "shown")
+        check_positive(self, "temperature", "chain_temperature")
         if self.best_of < self.samples:
             raise ValueError(f"best_of: {self.best_of}: must be at least samples {self.samples}")
 

@@ -50,7 +50,7 @@ def chains(lexicon: Lexicon, split: Split) -> list[Prompt]:
     for seed in (_PROMPT_SEED, _PROMPT_SEED + 1):
         for item in FAMILIES["idiom_chain"].items(lexicon, split, seed):
             asked = item.messages[-1]["content"]
-            name, group = f"{item.id}:{asked}", min(item.keys)
+            name, group = f"{item.id}:{asked}", item.keys[0]
             found[name] = Prompt(
                 name, group, item.lang, item.messages, {}, item.demonstration, item
             )

@@ -19,6 +19,7 @@ from jielong.tokenizer.chat_template import render
 class Ranked:
     """One prompt's answers as rows of ids, and each annotator's ranks of them, 0 for none."""
 
+    id: str
     rows: list[list[int]]
     ranks: list[list[int]]
 
@@ -48,11 +49,12 @@ class RankingBatches:
 
 
 def by_answers(rankings: Sequence[records.Ranking]) -> list[list[records.Ranking]]:
-    """The rankings of the same answers to the same prompt, together."""
+    """The rankings of the same answers (by id, text and end) to the same prompt, together."""
     groups: dict[Hashable, list[records.Ranking]] = defaultdict(list)
     for ranking in rankings:
-        answers = frozenset((answer.id, answer.text) for answer in ranking.responses)
-        groups[ranking.prompt_id, answers].append(ranking)
+        asked = tuple((turn["role"], turn["content"]) for turn in ranking.messages)
+        answers = frozenset((a.id, a.text, a.finish) for a in ranking.responses)
+        groups[ranking.prompt_id, asked, answers].append(ranking)
     return list(groups.values())
 
 
@@ -68,7 +70,9 @@ def encode(rankings: Sequence[records.Ranking], tokenizer: Tokenizer) -> Ranked:
     ]
     ranked = [a for a in rankings[0].responses if any(order[a.id] for order in orders)]
     rows = [[*prompt, *_answer_ids(answer, tokenizer)] for answer in ranked]
-    return Ranked(rows, [[order[answer.id] or 0 for answer in ranked] for order in orders])
+    return Ranked(
+        rankings[0].id, rows, [[order[answer.id] or 0 for answer in ranked] for order in orders]
+    )
 
 
 def _answer_ids(response: records.Response, tokenizer: Tokenizer) -> list[int]:
@@ -78,13 +82,13 @@ def _answer_ids(response: records.Response, tokenizer: Tokenizer) -> list[int]:
     return tokenizer.encode(response.text) + ends
 
 
-def check_lengths(rankings: Sequence[records.Ranking], tokenizer: Tokenizer, context: int) -> None:
+def check_lengths(prompts: Sequence[Ranked], context: int) -> None:
     """Refuse rankings whose rows the model cannot see whole."""
-    for ranking in rankings:
-        longest = max(map(len, encode([ranking], tokenizer).rows), default=0)
+    for prompt in prompts:
+        longest = max(map(len, prompt.rows), default=0)
         if longest > context:
             raise DataError(
-                f"ranking {ranking.id}: an answer has {longest} tokens with its prompt, and the "
+                f"ranking {prompt.id}: an answer has {longest} tokens with its prompt, and the "
                 f"model's context is {context}: leave this ranking out"
             )
 

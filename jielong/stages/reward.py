@@ -73,7 +73,9 @@ class RewardConfig:
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)}: must be at least {least}")
         if self.opinions > self.annotators:
-            raise ValueError(f"opinions: {self.opinions}: there are {self.annotators} annotators")
+            raise ValueError(
+                f"opinions: {self.opinions}: must be at most annotators {self.annotators}"
+            )
 
 
 def run(config: RewardConfig, *, resume: bool = False) -> Path:
@@ -94,7 +96,7 @@ def run(config: RewardConfig, *, resume: bool = False) -> Path:
     shape = dataclasses.replace(assistant.model.config, dropout=0.0)
     model = start_from(ScalarModel(shape), assistant.model).to(default_device())
     batches = RankingBatches(rankings, assistant.tokenizer, config.batch, config.seed)
-    check_lengths(rankings, assistant.tokenizer, assistant.context)
+    check_lengths(batches.prompts, assistant.context)
     steps = config.epochs * batches.per_epoch
     learner = Learner(
         model,
@@ -237,7 +239,7 @@ def _calibrate(model: ScalarModel, tokenizer: Tokenizer, prepared: Path) -> tupl
         render(tokenizer, [*p.messages, {"role": "assistant", "content": p.example}]).ids
         for p in prompts
     ]
-    batch = collate([Ranked([row], [[1]]) for row in rows], tokenizer.special.pad)
+    batch = collate([Ranked("", [row], [[1]]) for row in rows], tokenizer.special.pad)
     with torch.no_grad():
         scores = model.rewards(batch.ids, batch.lengths)
     mean, deviation = scores.mean().item(), scores.std().item()

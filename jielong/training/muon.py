@@ -2,7 +2,7 @@
 
 `torch.optim.Muon` multiplies in bfloat16, one matrix at a time; where the processor has no such
 arithmetic that is many times slower than training itself. Here matrices of one shape are stacked
-and multiplied together, in the weights' own type.
+and multiplied together, in float32 at least.
 """
 
 from collections import defaultdict
@@ -24,20 +24,23 @@ def orthogonalise(matrices: Float[Tensor, "N R C"]) -> Float[Tensor, "N R C"]:
 
     A round takes x to (a + b G + c G^2) x with G = x x^T. All rounds' factors are polynomials of
     the first G and commute, so they are multiplied up on its small square and x is touched once.
+    That needs float32 at least: in bfloat16 rounding drives G out of the positive matrices.
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
+    x = matrices.to(torch.promote_types(matrices.dtype, torch.float32))
+    x = x.mT if tall else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     gram = x @ x.mT
-    product = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device).expand_as(gram)
+    product = None
     for left in reversed(range(ROUNDS)):
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal(dim1=-2, dim2=-1).add_(a)
-        product = product @ factor
+        product = factor if product is None else product @ factor
         if left:
             gram = factor @ gram @ factor
-    x = product @ x
+    assert product is not None, "there is at least one round"
+    x = (product @ x).to(matrices.dtype)
     return x.mT if tall else x
 
 

@@ -131,3 +131,27 @@ def test_bad_input_is_named() -> None:
         two_prompts(ranks=np.ones((2, 3)))
     with pytest.raises(DataError, match="finite"):
         two_prompts(scores=np.full((2, 3), NAN))
+
+
+def test_R6_prompts_about_one_word_are_drawn_together() -> None:
+    """Twenty prompts, one of them all ties, four times over: groups give the twenty's intervals."""
+    rng = np.random.default_rng(0)
+    scores, ranks = rng.normal(size=(2, 20, 4))
+    ranks[3] = 1.0
+    once = RankedScores(scores=scores, ranks=ranks, lengths=rng.normal(size=(20, 4)), gold=-ranks)
+    four = {
+        name: np.repeat(getattr(once, name), 4, axis=0)
+        for name in ("scores", "ranks", "lengths", "gold")
+    }
+    grouped = RankedScores(**four, groups=np.repeat(np.arange(20), 4))
+    first, second = reward_report(once), reward_report(grouped)
+    plain = reward_report(RankedScores(**four))
+    for name in ("pair_accuracy", "log_loss", "calibration_error", "spearman"):
+        assert second[name]["low"] == pytest.approx(first[name]["low"])
+        assert plain[name]["low"] > first[name]["low"]
+
+
+def test_groups_of_another_length_are_refused() -> None:
+    values = np.arange(8.0).reshape(2, 4)
+    with pytest.raises(DataError, match="groups"):
+        RankedScores(scores=values, ranks=values, lengths=values, groups=np.arange(3))

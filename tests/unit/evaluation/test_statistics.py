@@ -44,12 +44,29 @@ def test_prompts_of_one_group_are_no_new_evidence() -> None:
     values = np.random.default_rng(0).normal(size=50)
     alone = st.bootstrap_mean(values)
     repeated = np.repeat(values, 4)
-    names = [str(i) for i in range(50) for _ in range(4)]
+    names = [f"{i:02}" for i in range(50) for _ in range(4)]
     together = st.bootstrap_mean(repeated, st.number_groups(names))
-    assert together.ends == pytest.approx(alone.ends, abs=0.05)
+    assert together.ends == pytest.approx(alone.ends)
     assert st.bootstrap_mean(repeated).high - st.bootstrap_mean(repeated).low < 0.6 * (
         together.high - together.low
     )
+
+
+def test_groups_reach_every_comparison() -> None:
+    """The same prompts four times over: as wide as once, not half as wide."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.3, 1, size=(40, 2)), rng.normal(size=(40, 2))
+    lengths = rng.normal(size=(2, 40, 2))
+    groups = np.repeat(np.arange(40), 4)
+    four = [np.repeat(values, 4, axis=0) for values in (a, b, *lengths)]
+    once = st.length_controlled_win_rate((a, b), (lengths[0], lengths[1]))
+    grouped = st.length_controlled_win_rate((four[0], four[1]), (four[2], four[3]), groups)
+    assert grouped.ends == pytest.approx(once.ends, abs=1e-6)
+    assert st.win_rate(four[0], four[1], groups).ends == pytest.approx(st.win_rate(a, b).ends)
+    alone, together = (st.best_of_n(*x, [1, 2]) for x in ((a, b), (four[0], four[1])))
+    kept = st.best_of_n(four[0], four[1], [1, 2], groups)
+    assert kept[1].gold.ends == pytest.approx(alone[1].gold.ends)
+    assert together[1].gold.low > kept[1].gold.low + 0.05
 
 
 def test_E1_win_rate_by_hand() -> None:

@@ -52,7 +52,8 @@ def test_the_keys_are_a_contract(tmp_path: Path) -> None:
     write_summary(summary(), tmp_path / "summary.json")
     values = json.loads((tmp_path / "summary.json").read_text())
     assert {"train_seconds", "peak_rss_bytes", "stages", "bits_per_byte", "tasks"} <= set(values)
-    assert {"reward_model", "ppo", "ppo_ptx", "tax", "seed", "commit", "machine"} <= set(values)
+    assert {"reward_model", "ppo", "ppo_ptx", "ppo_chain", "tax"} <= set(values)
+    assert {"seed", "commit", "machine"} <= set(values)
     assert set(values["stages"]["pretrain"]) == {"seconds", "steps", "tokens"}
     assert {"model", "ngram", "ngram_all", "xz", "by_language"} <= set(values["bits_per_byte"])
     task = {"chance", "base", "sft", "ppo", "ppo_ptx", "ppo_chain", "n", "decoding"}

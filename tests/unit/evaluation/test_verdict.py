@@ -61,6 +61,11 @@ def test_nothing_aligned_is_not_judged() -> None:
         (change(greedy_win_rate_ci=(0.4, 0.47)), "look", "decode greedily"),
         (change(kl=7.0), "look", "far from its reference"),
         (change(gold_ppo=-0.1), "look", "did not rise"),
+        (
+            {"ppo_chain": dataclasses.replace(GOOD, win_rate=0.4, win_rate_ci=(0.37, 0.43))},
+            "broken",
+            "PPO on chains loses to SFT",
+        ),
         ({"tax": Tax(base=2.4, sft=2.45, ppo=2.47, ppo_ptx=2.48)}, "look", "PPO-ptx forgot"),
         ({"tax": Tax(base=2.4, sft=2.45, ppo=2.6, ppo_ptx=2.45)}, "look", "PPO forgot"),
         (

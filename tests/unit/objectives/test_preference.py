@@ -145,6 +145,21 @@ def test_R1_a_prompt_is_the_mean_over_its_annotators() -> None:
     torch.testing.assert_close(r.grad.sum(dim=1), torch.zeros(2, dtype=torch.float64))
 
 
+def test_R6_a_prompts_accuracy_is_the_mean_over_its_annotators() -> None:
+    """Right in 3 of 3 pairs by the first, in 1 of 1 wrong by the second: one half."""
+    r = torch.tensor([[3.0, 2.0, 1.0]])
+    assert accuracy(r, torch.tensor([[[1, 2, 3], [2, 1, 0]]])) == 0.5
+
+
+def test_R1_an_answer_that_only_one_annotator_ranked_has_its_row() -> None:
+    model, ids = scalar_model(), random_ids(3, 6)
+    batch = RankingBatch(ids, torch.tensor([6, 4, 5]), torch.tensor([[[1, 2, 0], [0, 1, 2]]]))
+    with torch.no_grad():
+        r = model.rewards(ids, batch.lengths)[None].double()
+    total = (naive(r, ranks([0, 1, -1]))[0] + naive(r, ranks([-1, 0, 1]))[0]) / 2
+    assert math.isclose(ranking_loss(model, batch).total.item(), total, rel_tol=1e-5)
+
+
 def test_R1_one_forward_row_an_answer_read_at_its_end() -> None:
     model, rows = scalar_model(), []
     model.register_forward_hook(lambda _module, arguments, _output: rows.append(arguments[0]))

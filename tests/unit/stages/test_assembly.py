@@ -65,7 +65,7 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
             steps=3,
             batch=2,
             window=24,
-            model=config(vocab_size=0, context=96, dropout=0.3),
+            model=config(vocab_size=0, context=96, dropout=0.3, tied=False),
             optimizer=replace(OPTIMIZER, kind="muon"),
         )
     )

@@ -68,12 +68,23 @@ def test_R1_annotators_of_the_same_answers_share_one_prompt() -> None:
     turned = dataclasses.replace(one, responses=one.responses[::-1], ranks=(1, 2, None))
     batches = RankingBatches([one, other, turned], tokenizer(), batch=2, seed=0)
     assert sorted(prompt.ranks for prompt in batches.prompts) == [[[1, 2]], [[2, 0, 1], [0, 2, 1]]]
-    assert batches(0).ranks.shape == (2, 2, 3)
+    assert sorted(batches(0).ranks.tolist()) == [[[1, 2, 0], [0, 0, 0]], [[2, 0, 1], [0, 2, 1]]]
     assert len(batches(0).ids) == 5
 
 
+def test_R1_other_words_are_another_prompt() -> None:
+    one = ranking(7, (2, 1))
+    asked = dataclasses.replace(one, messages=({"role": "user", "content": "another"},))
+    cut = tuple(dataclasses.replace(answer, finish="length") for answer in one.responses)
+    others = [asked, dataclasses.replace(one, responses=cut)]
+    assert len(RankingBatches([one, *others], tokenizer(), batch=2, seed=0).prompts) == 3
+
+
 def test_R1_a_batch_holds_whole_prompts_of_any_size() -> None:
-    prompts = [Ranked([[1, 5, 7], [1, 5]], [[2, 1]]), Ranked([[1, 6, 8, 9]] * 3, [[1, 1, 2]])]
+    prompts = [
+        Ranked("a", [[1, 5, 7], [1, 5]], [[2, 1]]),
+        Ranked("b", [[1, 6, 8, 9]] * 3, [[1, 1, 2]]),
+    ]
     batch = collate(prompts, 0)
     assert batch.ids.tolist() == [[1, 5, 7, 0], [1, 5, 0, 0]] + [[1, 6, 8, 9]] * 3
     assert batch.lengths.tolist() == [3, 2, 4, 4, 4]
