@@ -16,31 +16,34 @@ from torch.optim import Optimizer
 # Quintic Newton-Schulz coefficients, chosen by Jordan for the steepest slope at zero: five rounds
 # bring all singular values into about [0.7, 1.2], which serves as well as exact orthogonality.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-ROUNDS = 5
+ROUNDS = (3, 2)
+"""Five in two bouts: factors multiplied up over all five would lose a decimal or two of a gradient
+whose rank is low."""
 
 
 def orthogonalise(matrices: Float[Tensor, "N R C"]) -> Float[Tensor, "N R C"]:
     """The nearest semi-orthogonal matrices, roughly, of a stack (N, rows, columns).
 
-    A round takes x to (a + b G + c G^2) x with G = x x^T. All rounds' factors are polynomials of
-    the first G and commute, so they are multiplied up on its small square and x is touched once.
-    That needs float32 at least: in bfloat16 rounding drives G out of the positive matrices.
+    A round takes x to (a + b G + c G^2) x with G = x x^T. The factors of one bout are polynomials
+    of its first G and commute, so they are multiplied up on the small square, and x is touched once
+    a bout. That needs float32 at least: rounding in bfloat16 would leave the positive matrices.
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.to(torch.promote_types(matrices.dtype, torch.float32))
     x = x.mT if tall else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    gram = x @ x.mT
-    product = None
-    for left in reversed(range(ROUNDS)):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal(dim1=-2, dim2=-1).add_(a)
-        product = factor if product is None else product @ factor
-        if left:
-            gram = factor @ gram @ factor
-    assert product is not None, "there is at least one round"
-    x = (product @ x).to(matrices.dtype)
+    for rounds in ROUNDS:
+        gram, product = x @ x.mT, None
+        for left in reversed(range(rounds)):
+            factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+            factor.diagonal(dim1=-2, dim2=-1).add_(a)
+            product = factor if product is None else product @ factor
+            if left:
+                gram = factor @ gram @ factor
+        assert product is not None, "a bout has a round"
+        x = product @ x
+    x = x.to(matrices.dtype)
     return x.mT if tall else x
 
 
