@@ -12,6 +12,7 @@ from jielong.core.errors import ConfigError
 from jielong.core.run_dir import RunDir, open_run, read_metrics
 from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
+from jielong.feedback import records
 from jielong.feedback.rewards import Answers, ModelReward
 from jielong.generation.experience import PPOSettings
 from jielong.generation.loading import load_assistant, load_reward_model
@@ -90,6 +91,7 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
             data=f"{top}/tokenize",
             prepared=f"{top}/prepare",
             train_prompts=24,
+            opinions=2,
             fit_prompts=12,
             max_tokens=8,
             batch=8,
@@ -97,6 +99,22 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )
     return top
+
+
+def test_each_prompt_is_ranked_by_as_many_people_as_asked(top: Path) -> None:
+    found = records.read(top / "reward" / "rankings.jsonl", records.Ranking)
+    people: dict[str, set[str]] = {}
+    for ranking in found:
+        people.setdefault(ranking.responses[0].id, set()).add(ranking.annotator)
+    assert [len(who) for who in people.values()] == [2] * 24
+    assert len({ranking.id for ranking in found}) == len(found) == 48
+    assert len(set(map(tuple, people.values()))) > 2  # not always the same two
+
+
+def test_more_opinions_than_people_are_refused() -> None:
+    config = {"run_dir": "x", "init_from": "x", "data": "x", "prepared": "x"}
+    with pytest.raises(ValueError, match="opinions: 6: must be at most annotators 5"):
+        reward.RewardConfig(**config, opinions=6, optimizer=OPTIMIZER)
 
 
 def ppo_config(top: Path, name: str, **changes: object) -> ppo.PPOConfig:
