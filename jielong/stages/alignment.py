@@ -37,6 +37,7 @@ from jielong.generation.sampling import Sampling
 from jielong.model.decoder import Decoder
 from jielong.objectives.loss import token_logp
 from jielong.stages.judging import Prompt, load_judge
+from jielong.stages.ranking_batches import by_answers
 from jielong.tokenizer.chat_template import render
 
 if TYPE_CHECKING:
@@ -213,9 +214,7 @@ class Alignment:
         rankings = records.read(Path(self.config.reward) / "rankings.jsonl", records.Ranking)
         most = self.config.samples
         usable = [r for r in rankings if r.prompt_id in known and len(r.ranks) == most]
-        prompts = {r.responses[0].id: None for r in usable}  # several opinions are one prompt
-        chosen = set(list(prompts)[:CEILING_PROMPTS])
-        usable = [r for r in usable if r.responses[0].id in chosen]
+        usable = [r for group in by_answers(usable)[:CEILING_PROMPTS] for r in group]
         if not usable:
             return None
         taught = [
