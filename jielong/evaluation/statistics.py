@@ -73,7 +73,8 @@ def bootstrap(
         raise DataError("bootstrap: no prompts: give at least one")
     if groups is not None:
         places = np.unique(groups, return_inverse=True)[1]
-        sums = np.stack([np.bincount(places, weights=column) for column in sums.T], axis=1)
+        columns = [np.bincount(places, weights=column) for column in sums.T]
+        sums = np.stack(columns, axis=1).astype(np.float64, copy=False)
     estimate = float(statistic(sums.sum(axis=0)[None])[0])
     rng = np.random.default_rng(seed)
     values = [

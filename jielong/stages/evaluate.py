@@ -110,9 +110,10 @@ def run(config: EvaluateConfig, *, resume: bool = False) -> Path:
         alignment = Alignment(config, models)
         reward = alignment.reward_model()
         bar.advance()
-        preferences = {n: alignment.against_sft(n) for n in ("ppo", "ppo_ptx") if n in models}
-        if "ppo_chain" in models:
-            preferences["ppo_chain"] = alignment.chain_against_sft()
+        ppo, ppo_ptx = (
+            alignment.against_sft(name) if name in models else None for name in ("ppo", "ppo_ptx")
+        )
+        ppo_chain = alignment.chain_against_sft() if "ppo_chain" in models else None
         bar.advance()
     files = {"text": text, "tasks": answers, **alignment.files, "samples": show(config, models)}
     for name, content in files.items():
@@ -126,7 +127,9 @@ def run(config: EvaluateConfig, *, resume: bool = False) -> Path:
         bits_per_byte=bits,
         tasks=tasks,
         reward_model=reward,
-        **preferences,
+        ppo=ppo,
+        ppo_ptx=ppo_ptx,
+        ppo_chain=ppo_chain,
         tax=tax,
     )
     write_summary(summary, Path(config.summary))
