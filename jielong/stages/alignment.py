@@ -145,11 +145,13 @@ class Alignment:
         return replace(found, length_controlled=controlled.estimate)
 
     def chain_against_sft(self) -> PreferenceSummary:
-        """The same for idiom chains, where a checker decides: right beats wrong."""
+        """The same for idiom chains, where a checker decides: right beats wrong.
+
+        Asked is after every held-out idiom: answers are short, and models of one family differ in
+        few of them.
+        """
         config, name = self.config, "ppo_chain"
-        prompts = sorted(
-            self.judge.prompts(True, "test"), key=lambda p: derive(config.seed, "chains", p.id)
-        )[: config.prompts]
+        prompts = self.judge.prompts(True, "test")
         if not prompts:
             raise DataError(f"{config.prepared}: no held-out idiom to continue: drop ppo_chain")
         at = config.chain_temperature
