@@ -1,21 +1,22 @@
-"""What repeats: exact duplicates, which go, and groups so alike that they must stay together.
+"""What repeats: texts that are the same but for spelling, and groups that quote each other.
 
-Duplicates are found in a form that ignores case, width, spaces and punctuation. The survivor is the
-first in the order of source rank and then id, whatever the order in which documents arrive.
+Texts are compared in a form that ignores case, width, spaces and punctuation.
 """
 
 import hashlib
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from jielong.data.clean import units
-from jielong.data.documents import Document
+import numpy as np
 
+from jielong.data.clean import units
+
+PARAGRAPH_END = "\n\n"
 _PARAGRAPH_UNITS = 40  # a shorter paragraph may well be said twice
+_NOT_COMPARED = re.compile(r"[\W_]+")
 _CLAUSE_END = re.compile(r"[，。；：！？、\n]|[,.;:] ")
 _CLAUSE_BYTES = 30  # ten Han characters
 _BOILERPLATE_GROUPS = 6
@@ -25,81 +26,67 @@ _TIED_SHARE = 0.05
 
 def comparison_form(text: str) -> str:
     """Letters and digits only, in one width and one case."""
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+    return _NOT_COMPARED.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
-def exact(documents: Iterable[Document], ranks: Sequence[str]) -> list[Document]:
-    """Drop repeated documents, and repeated paragraphs long enough to be no accident.
+def digest(text: str) -> int:
+    """64 bits by which texts of one comparison form are known."""
+    return _bits(comparison_form(text))
 
-    `ranks` lists the sources, the most trusted first.
+
+def long_paragraphs(text: str) -> Iterator[tuple[int, str]]:
+    """(place, text) of the paragraphs too long for a repetition to be an accident."""
+    for place, paragraph in enumerate(text.split(PARAGRAPH_END)):
+        if len(units(paragraph)) >= _PARAGRAPH_UNITS:
+            yield place, paragraph
+
+
+def clause_digests(text: str) -> list[int]:
+    """64 bits for each different clause of some length, cut at punctuation."""
+    clauses = {
+        " ".join(clause.split())
+        for clause in _CLAUSE_END.split(text)
+        if len(clause.encode()) >= _CLAUSE_BYTES
+    }
+    return sorted(map(_bits, clauses))
+
+
+def clusters(names: Sequence[str], clauses: np.ndarray, owners: np.ndarray) -> list[str]:
+    """For each group the name of its cluster: groups that repeat much of each other.
+
+    `clauses` (C,) are digests and `owners` (C,) the group of each. Sister statutes share clauses;
+    a clause of many groups is boilerplate and ties none.
     """
-    rank = {source: number for number, source in enumerate(ranks)}
-    texts: set[bytes] = set()
-    paragraphs: set[bytes] = set()
-    kept = []
-    for document in sorted(documents, key=lambda found: (rank[found.source], found.id)):
-        if _is_repeat(document.text, texts):
-            continue
-        parts = document.text.split("\n\n")
-        fresh = [part for part in parts if not _is_long(part) or not _is_repeat(part, paragraphs)]
-        if len(fresh) == len(parts):
-            kept.append(document)
-        elif any(map(_is_long, fresh)):  # else nothing but headings is left of it
-            kept.append(replace(document, text="\n\n".join(fresh)))
-    return kept
-
-
-def _is_long(paragraph: str) -> bool:
-    return len(units(paragraph)) >= _PARAGRAPH_UNITS
-
-
-def _is_repeat(text: str, seen: set[bytes]) -> bool:
-    """Whether the text's comparison form was met before; remembers it."""
-    digest = hashlib.sha256(comparison_form(text).encode()).digest()[:16]
-    if digest in seen:
-        return True
-    seen.add(digest)
-    return False
-
-
-def clusters(documents: Iterable[Document]) -> dict[str, str]:
-    """Each group's cluster: groups that repeat much of each other, as sister statutes do.
-
-    Compared are clauses, cut at punctuation. A clause of many groups is boilerplate and ties none.
-    """
-    clauses: dict[str, set[str]] = defaultdict(set)
-    for document in documents:
-        clauses[document.group].update(_clauses(document.text))
-    holders: dict[str, list[str]] = defaultdict(list)
-    for group in sorted(clauses):
-        for clause in clauses[group]:
-            holders[clause].append(group)
+    rank = np.empty(len(names), dtype=np.int64)
+    by_name = sorted(range(len(names)), key=lambda group: names[group])
+    rank[by_name] = np.arange(len(names))
+    pairs = np.unique(np.stack([clauses, rank[owners].astype(np.uint64)], axis=1), axis=0)
+    counts = np.bincount(pairs[:, 1].astype(np.int64), minlength=len(names))
+    starts = np.flatnonzero(np.diff(pairs[:, 0], prepend=~pairs[:1, 0])) if len(pairs) else []
     shared = Counter(
         pair
-        for groups in holders.values()
-        if 1 < len(groups) <= _BOILERPLATE_GROUPS
-        for pair in combinations(groups, 2)
+        for holders in np.split(pairs[:, 1].astype(np.int64), starts[1:])
+        if 1 < len(holders) <= _BOILERPLATE_GROUPS
+        for pair in combinations(holders.tolist(), 2)
     )
-    root = {group: group for group in clauses}
+    root = list(range(len(names)))
     for (first, second), count in sorted(shared.items()):
-        smaller = min(len(clauses[first]), len(clauses[second]))
+        smaller = min(counts[first], counts[second])
         if count >= _TIED_CLAUSES and count >= _TIED_SHARE * smaller:
             _union(root, first, second)
-    return {group: _find(root, group) for group in root}
+    return [names[by_name[_find(root, int(rank[group]))]] for group in range(len(names))]
 
 
-def _clauses(text: str) -> Iterator[str]:
-    for clause in _CLAUSE_END.split(text):
-        if len(clause.encode()) >= _CLAUSE_BYTES:
-            yield " ".join(clause.split())
+def _bits(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def _find(root: dict[str, str], group: str) -> str:
+def _find(root: list[int], group: int) -> int:
     while root[group] != group:
         group = root[group]
     return group
 
 
-def _union(root: dict[str, str], first: str, second: str) -> None:
+def _union(root: list[int], first: int, second: int) -> None:
     low, high = sorted((_find(root, first), _find(root, second)))
     root[high] = low

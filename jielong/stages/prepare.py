@@ -1,27 +1,35 @@
 """Stage 1: real text, from pinned sources and the user's files, as clean documents.
 
-Every choice (which documents fit a cap, which are held out, in which order they stand) is a digest
-of the seed and the document's id, so the same recipe writes the same bytes wherever it runs.
+The phases are those of `jielong/data/pipeline`; here they are given their settings and run in
+order. The same recipe writes the same bytes with any number of workers, and after any kill.
 """
 
 import platform
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jielong.core import config as configs
+from jielong.core import json_lines
 from jielong.core.errors import DataError
-from jielong.core.files import canonical_json, sha256_file, write_atomic
+from jielong.core.files import atomic_writer, canonical_json, sha256_file, sha256_json
 from jielong.core.progress import say
-from jielong.core.run_dir import RunDir
-from jielong.core.seeds import derive
-from jielong.data import dedup, fetch, lexicon_build, sources
+from jielong.core.run_dir import MANIFEST, RunDir
+from jielong.data import fetch, lexicon_build, sources
 from jielong.data.clean import normalise
-from jielong.data.documents import Document
+from jielong.data.documents import Document, Dropped
 from jielong.data.extract import corpus, files
-from jielong.data.funnel import Funnel
+from jielong.data.pipeline import evidence
+from jielong.data.pipeline.assemble import Chosen, choose
+from jielong.data.pipeline.engine import EngineConfig
+from jielong.data.pipeline.outputs import dropped_line
+from jielong.data.pipeline.parts import Part, group_files
+from jielong.data.pipeline.phases import Pipeline
+from jielong.data.pipeline.tally import Tally
 
+SIDES = ("train", "valid")
 FILES = "files"
 """The name under which the user's own text stands among the sources."""
 
@@ -49,6 +57,7 @@ class PrepareConfig:
     valid_share: float = 0.055
     cache_dir: str = "~/.cache/jielong"
     offline: bool = False
+    engine: EngineConfig = field(default_factory=EngineConfig)
 
     def __post_init__(self) -> None:
         if not self.sources and not self.files:
@@ -60,111 +69,134 @@ class PrepareConfig:
 def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     """Write documents/{train,valid}.jsonl and lexicon.json into the run directory."""
     chosen = [sources.lookup(name) for name in config.sources]
-    members = _members(config, chosen)
-    own = list(files.documents(config.files))
+    archives = fetch.fetch_all(chosen, _cache(config))
+    planned = _plan(config, chosen)
     run_dir = RunDir.create(config.run_dir, stage="prepare", config=config, resume=resume)
-    parsed = corpus.parse(members, with_stdlib="stdlib" in config.sources)
-    funnel = Funnel()
-    sides = _select([*parsed.documents(), *own], config, funnel)
-    outputs = [run_dir.path / "lexicon.json"]
-    held_out = "\n".join(document.text for document in sides["valid"])
-    lexicon_build.build(parsed, held_out).save(outputs[0])
-    for side, documents in sides.items():
-        outputs.append(run_dir.path / "documents" / f"{side}.jsonl")
-        _write(outputs[-1], documents, config.seed)
-    report = {s.id: _terms(s) | _figures(s.id, funnel) for s in chosen}
-    if own:
-        report[FILES] = _figures(FILES, funnel)
-    hashes = {p.relative_to(run_dir.path).as_posix(): sha256_file(p) for p in outputs}
-    run_dir.finish({"python": platform.python_version(), "sources": report, "outputs": hashes})
+    names = [*config.sources, FILES]
+    pipeline = Pipeline(
+        work=run_dir.path / "work",
+        parts=planned,
+        read=_Reader(archives),
+        blocks=dict.fromkeys(names, (_spelling,)),
+        names=names,
+        engine=config.engine,
+    )
+    pipeline.run()
+    caps = {name: source.max_mb * 1e6 for name, source in config.sources.items()}
+    picked = choose(pipeline.catalogues(), names, caps, config.valid_share, config.seed)
+    _refuse_an_empty_side(picked)
+    tally = pipeline.tally()
+    _write_sides(pipeline, picked, tally, run_dir.path)
+    evidence.write_dropped(pipeline, run_dir.path / "dropped")
+    evidence.write_duplicates(pipeline, run_dir.path / "duplicates.jsonl")
+    evidence.write_rejected(pipeline, run_dir.path / "rejected.jsonl")
+    _write_lexicon(config, archives, run_dir.path)
+    report = _report(chosen, names, tally)
+    shutil.rmtree(pipeline.work)
+    run_dir.finish(
+        {
+            "python": platform.python_version(),
+            "recipe_sha256": _recipe_hash(config),
+            "sources": report,
+            "outputs": _hashes(run_dir.path),
+        }
+    )
     _announce(report, run_dir.path)
     return run_dir.path
 
 
-def _select(
-    documents: list[Document], config: PrepareConfig, funnel: Funnel
-) -> dict[str, list[Document]]:
-    """The documents of the train and valid sides, counted at every step."""
-    funnel.count("extracted", documents)
-    documents = _clean(documents)
-    funnel.count("clean", documents)
-    documents = dedup.exact(documents, ranks=[*config.sources, FILES])
-    funnel.count("unique", documents)
-    documents = _cap(documents, config)
-    funnel.count("capped", documents)
-    held_out = _held_out(documents, config)
-    sides = {
-        "train": [document for document in documents if document.id not in held_out],
-        "valid": [document for document in documents if document.id in held_out],
-    }
-    for side, members in sides.items():
-        if not members:
-            raise DataError(
-                f"sources and files: {len(documents)} document(s), which leaves none for {side}: "
-                "add text, or raise max_mb"
-            )
-        funnel.count(side, members)
-    return sides
-
-
-def _members(config: PrepareConfig, chosen: Sequence[sources.Source]) -> dict[str, bytes]:
+def _cache(config: PrepareConfig) -> fetch.Cache:
     copies = {
         name: Path(source.path).expanduser()
         for name, source in config.sources.items()
         if source.path is not None
     }
-    cache = fetch.Cache(
+    return fetch.Cache(
         directory=Path(config.cache_dir).expanduser(), offline=config.offline, local_copies=copies
     )
-    paths = fetch.fetch_all(chosen, cache)
-    return {s.id: fetch.read_member(s, paths[s.id]) for s in chosen if s.id in paths}
 
 
-def _clean(documents: Iterable[Document]) -> list[Document]:
-    cleaned = (replace(document, text=normalise(document.text)) for document in documents)
-    return [document for document in cleaned if document.text]
+def _plan(config: PrepareConfig, chosen: Sequence[sources.Source]) -> list[Part]:
+    """One part a source, and the user's files in parts of some size."""
+    own = [(path.as_posix(), path.stat().st_size) for path in files.find(config.files)]
+    builtin = [Part(source=source.id, inputs=(source.member,)) for source in chosen]
+    return [*builtin, *group_files(FILES, own)]
 
 
-def _cap(documents: Iterable[Document], config: PrepareConfig) -> list[Document]:
-    """As many documents of each source as its cap allows, drawn by digest."""
-    left = {name: source.max_mb * 1e6 for name, source in config.sources.items()}
-    kept = []
-    for document in sorted(documents, key=lambda d: derive(config.seed, "cap", d.id)):
-        if document.source in left:
-            if document.size_bytes > left[document.source]:
-                continue
-            left[document.source] -= document.size_bytes
-        kept.append(document)
-    return kept
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one part, in whichever process it is called."""
+
+    archives: Mapping[str, Path]
+
+    def __call__(self, part: Part) -> Iterator[Document]:
+        if part.source == FILES:
+            return files.documents(part.inputs)
+        return _parse((part.source,), self.archives).documents()
 
 
-def _held_out(documents: Iterable[Document], config: PrepareConfig) -> set[str]:
-    """The ids of whole clusters of groups, per source at least `valid_share` of its bytes."""
-    by_source: dict[str, list[Document]] = defaultdict(list)
-    for document in documents:
-        by_source[document.source].append(document)
-    held_out: set[str] = set()
-    for source, members in by_source.items():
-        cluster_of = dedup.clusters(members)
-        clusters: dict[str, list[Document]] = defaultdict(list)
-        for document in members:
-            clusters[cluster_of[document.group]].append(document)
-        wanted = config.valid_share * sum(document.size_bytes for document in members)
-        order = sorted(clusters, key=lambda name: derive(config.seed, "valid", source, name))
-        for name in order[:-1]:  # one cluster stays for training, whatever its size
-            if wanted <= 0:
-                break
-            held_out.update(document.id for document in clusters[name])
-            wanted -= sum(document.size_bytes for document in clusters[name])
-    return held_out
+def _parse(names: Sequence[str], archives: Mapping[str, Path]) -> corpus.Corpus:
+    members = {
+        name: fetch.read_member(sources.lookup(name), archives[name])
+        for name in names
+        if name in archives
+    }
+    return corpus.parse(members, with_stdlib="stdlib" in names)
 
 
-def _write(path: Path, documents: Iterable[Document], seed: int) -> None:
-    lines = [
-        canonical_json({"id": d.id, "text": d.text, "lang": d.lang, "source": d.source})
-        for d in sorted(documents, key=lambda d: derive(seed, "order", d.id))
-    ]
-    write_atomic(path, "".join(f"{line}\n" for line in lines))
+def _spelling(document: Document) -> Document | Dropped:
+    """One spelling for what is one text."""
+    document = replace(document, text=normalise(document.text))
+    if document.text:
+        return document
+    return Dropped(document=document, rule="empty", detail="no character is left")
+
+
+def _refuse_an_empty_side(picked: Chosen) -> None:
+    for side in ("train", "valid"):
+        if not getattr(picked, side):
+            raise DataError(
+                f"sources and files: {len(picked.train) + len(picked.valid)} document(s), which "
+                f"leaves none for {side}: add text, or raise max_mb"
+            )
+
+
+def _write_sides(pipeline: Pipeline, picked: Chosen, tally: Tally, folder: Path) -> None:
+    """Both sides in their order."""
+    for side in SIDES:
+        with atomic_writer(folder / "documents" / f"{side}.jsonl") as file:
+            for document in pipeline.documents(getattr(picked, side)):
+                tally.count(side, document)
+                file.write(f"{canonical_json(_record(document))}\n".encode())
+    with atomic_writer(folder / "dropped" / "over_cap.jsonl") as file:
+        for document in pipeline.documents(picked.over_cap):
+            tally.count("dropped.over_cap", document)
+            detail = f"over {document.source}.max_mb"
+            file.write(dropped_line(Dropped(document=document, rule="over_cap", detail=detail)))
+
+
+def _record(document: Document) -> dict[str, str]:
+    return {name: getattr(document, name) for name in ("id", "text", "lang", "source")}
+
+
+def _write_lexicon(config: PrepareConfig, archives: Mapping[str, Path], folder: Path) -> None:
+    """The words that tasks are made of; no sentence of the held-out text is among them."""
+    records = json_lines.read(folder / "documents" / "valid.jsonl")
+    held_out = "\n".join(record["text"] for _, record in records)
+    parsed = _parse(tuple(config.sources), archives)
+    lexicon_build.build(parsed, held_out).save(folder / "lexicon.json")
+
+
+def _report(
+    chosen: Sequence[sources.Source], names: Sequence[str], tally: Tally
+) -> dict[str, dict[str, Any]]:
+    """The manifest's figures of every source that gave anything."""
+    terms = {source.id: _terms(source) for source in chosen}
+    return {
+        name: terms.get(name, {}) | _figures(name, tally)
+        for name in names
+        if name != FILES or tally.documents[name, "extracted"]
+    }
 
 
 def _terms(source: sources.Source) -> dict[str, Any]:
@@ -181,16 +213,28 @@ def _terms(source: sources.Source) -> dict[str, Any]:
     return {**terms, **pin, "member": source.member}
 
 
-def _figures(source: str, funnel: Funnel) -> dict[str, Any]:
-    reasons = {"clean": "empty", "unique": "duplicate", "capped": "over_cap"}
-    return {
-        "text_sha256": funnel.hashes.get(source),
-        **{step: funnel.size(step, source) for step in ("extracted", "train", "valid")},
-        "dropped": funnel.dropped(source, reasons),
+def _figures(name: str, tally: Tally) -> dict[str, Any]:
+    sizes = {step: tally.size(name, step) for step in ("extracted", "clean", "unique", *SIDES)}
+    rules = {
+        step.removeprefix("dropped."): tally.size(name, step)
+        for step in tally.steps(name, "dropped.")
     }
+    return {"text_sha256": tally.text_sha256(name), **sizes, "dropped": rules}
 
 
-def _announce(report: dict[str, dict[str, Any]], path: Path) -> None:
+def _recipe_hash(config: PrepareConfig) -> str:
+    """What decides the bytes: every setting but where the work runs and where it is written."""
+    values = configs.to_dict(config)
+    return sha256_json({k: v for k, v in values.items() if k not in ("run_dir", "engine")})
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    outputs = [*folder.glob("*.json*"), *folder.glob("*/*.jsonl")]
+    names = {path.relative_to(folder).as_posix(): path for path in outputs}
+    return {name: sha256_file(names[name]) for name in sorted(names) if name != MANIFEST}
+
+
+def _announce(report: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     for source, figures in report.items():
         if figures["extracted"]["documents"]:
             train, valid = figures["train"], figures["valid"]

@@ -1,0 +1,139 @@
+"""Where the work of a pipeline runs: local processes, a Ray cluster, or Slurm, by datatrove.
+
+A phase is one picklable function of a task's number. How many tasks there are is fixed by the data,
+never by the workers, and each task writes its own file whole or not at all: so the same recipe
+writes the same bytes everywhere, and a killed run goes on with the tasks that are not finished.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jielong.core.errors import ConfigError, DataError, JielongError
+
+_POLL_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """`workers` tasks run at a time; 0 is one a core. Ray and Slurm need a shared file system."""
+
+    kind: Literal["local", "ray", "slurm"] = "local"
+    workers: int = 0
+    ray_address: str = "auto"
+    slurm_partition: str = ""
+    slurm_time: str = "08:00:00"  # the limit of one task
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"workers: {self.workers}: must not be negative")
+        if self.kind == "slurm" and not self.slurm_partition:
+            raise ValueError("slurm_partition: '': name the partition that tasks are sent to")
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The one step of a datatrove pipeline: our function, given the task's number."""
+
+    work: Callable[[int], None]
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> None:  # noqa: ANN401, ARG002
+        _silence()
+        self.work(rank)
+
+
+def run_phase(work: Callable[[int], None], tasks: int, folder: Path, config: EngineConfig) -> None:
+    """Call `work(task)` for every task below `tasks` that `folder` does not show as done.
+
+    `folder` keeps datatrove's marks of finished tasks; it belongs to one phase of one run, whose
+    settings and inputs must not change between calls. Raises what a task raised.
+    """
+    _silence()
+    executor = _executor(_Step(work), tasks, folder, config)
+    if not executor.get_incomplete_ranks():
+        return
+    try:
+        executor.run()
+    except JielongError:
+        raise
+    except Exception as error:
+        if cause := _own_cause(error):
+            raise cause from None
+        raise
+    if config.kind == "slurm":
+        _wait(executor)
+    if missing := executor.get_incomplete_ranks():
+        raise DataError(
+            f"{folder}: {len(missing)} of {tasks} tasks did not finish (the first is "
+            f"{missing[0]}): see {folder / 'logs'}, then run the same command with --resume"
+        )
+
+
+def _executor(step: _Step, tasks: int, folder: Path, config: EngineConfig) -> Any:  # noqa: ANN401
+    workers = min(tasks, config.workers or os.cpu_count() or 1)
+    common: dict[str, Any] = {"pipeline": [step], "tasks": tasks, "logging_dir": str(folder)}
+    if config.kind == "ray":
+        return _ray_executor(common, workers if config.workers else -1, config)
+    if config.kind == "slurm":
+        from datatrove.executor.slurm import SlurmPipelineExecutor
+
+        return SlurmPipelineExecutor(
+            **common,
+            workers=config.workers or -1,
+            time=config.slurm_time,
+            partition=config.slurm_partition,
+            job_name="jielong",
+        )
+    from datatrove.executor.local import LocalPipelineExecutor
+
+    return LocalPipelineExecutor(**common, workers=workers)
+
+
+def _ray_executor(common: dict[str, Any], workers: int, config: EngineConfig) -> Any:  # noqa: ANN401
+    try:
+        import ray
+        from datatrove.executor.ray import RayPipelineExecutor
+    except ImportError:
+        raise ConfigError(
+            "engine.kind: 'ray' needs the ray package: pip install 'jielong[ray]'"
+        ) from None
+    if not ray.is_initialized():
+        try:
+            ray.init(address=config.ray_address, log_to_driver=False, logging_level="ERROR")
+        except ConnectionError as error:
+            raise ConfigError(
+                f"engine.ray_address: {config.ray_address!r}: no Ray cluster there ({error}): "
+                "start one with `ray start --head`, or correct the address"
+            ) from None
+    return RayPipelineExecutor(**common, workers=workers, mem_per_cpu_gb=1)
+
+
+def _wait(executor: Any) -> None:  # noqa: ANN401 - a datatrove executor
+    """Slurm takes jobs and returns: wait until none of ours is left in its queue."""
+    import subprocess
+
+    while executor.get_incomplete_ranks():
+        queue = ["squeue", "--noheader", "--jobs", str(executor.job_id)]
+        listed = subprocess.run(queue, capture_output=True, text=True, check=False)
+        if not listed.stdout.strip():
+            return
+        time.sleep(_POLL_S)
+
+
+def _own_cause(error: BaseException | None) -> JielongError | None:
+    """The error of ours that a remote worker's error wraps, if it does."""
+    while error is not None:
+        if isinstance(error, JielongError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _silence() -> None:
+    """Progress and errors are told by us; datatrove's own log would repeat both."""
+    from loguru import logger
+
+    logger.disable("datatrove")
