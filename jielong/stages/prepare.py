@@ -4,12 +4,16 @@ The phases are those of `jielong/data/pipeline`; here they are given their setti
 order. The same recipe writes the same bytes with any number of workers, and after any kill.
 """
 
+import json
 import platform
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from jielong.core import config as configs
 from jielong.core import json_lines
@@ -17,10 +21,12 @@ from jielong.core.errors import DataError
 from jielong.core.files import atomic_writer, canonical_json, sha256_file, sha256_json
 from jielong.core.progress import say
 from jielong.core.run_dir import MANIFEST, RunDir
-from jielong.data import fetch, lexicon_build, sources
+from jielong.core.seeds import derive
+from jielong.data import fetch, lexicon_build, mixture, sources
 from jielong.data.clean import normalise
 from jielong.data.documents import Document, Dropped
 from jielong.data.extract import corpus, files
+from jielong.data.mixture import PhaseConfig
 from jielong.data.pipeline import evidence
 from jielong.data.pipeline.assemble import Chosen, choose
 from jielong.data.pipeline.engine import EngineConfig
@@ -57,6 +63,7 @@ class PrepareConfig:
     valid_share: float = 0.055
     cache_dir: str = "~/.cache/jielong"
     offline: bool = False
+    phases: dict[str, PhaseConfig] = field(default_factory=dict)
     engine: EngineConfig = field(default_factory=EngineConfig)
 
     def __post_init__(self) -> None:
@@ -64,6 +71,9 @@ class PrepareConfig:
             raise ValueError("sources: empty: name a source, or give files of your own")
         if not 0 < self.valid_share < 1:
             raise ValueError(f"valid_share: {self.valid_share}: must lie between 0 and 1")
+        for name in self.phases:
+            if not name.isidentifier():
+                raise ValueError(f"phases: {name!r}: name a phase with letters, digits and _")
 
 
 def run(config: PrepareConfig, *, resume: bool = False) -> Path:
@@ -74,9 +84,9 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     run_dir = RunDir.create(config.run_dir, stage="prepare", config=config, resume=resume)
     names = [*config.sources, FILES]
     pipeline = Pipeline(
-        work=run_dir.path / "work",
+        work=run_dir.path.resolve() / "work",
         parts=planned,
-        read=_Reader(archives),
+        read=_Reader(archives, Path.cwd()),
         blocks=dict.fromkeys(names, (_spelling,)),
         names=names,
         engine=config.engine,
@@ -91,6 +101,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     evidence.write_duplicates(pipeline, run_dir.path / "duplicates.jsonl")
     evidence.write_rejected(pipeline, run_dir.path / "rejected.jsonl")
     _write_lexicon(config, archives, run_dir.path)
+    phases = _write_phases(config, run_dir.path)
     report = _report(chosen, names, tally)
     shutil.rmtree(pipeline.work)
     run_dir.finish(
@@ -98,6 +109,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
             "python": platform.python_version(),
             "recipe_sha256": _recipe_hash(config),
             "sources": report,
+            "phases": phases,
             "outputs": _hashes(run_dir.path),
         }
     )
@@ -128,6 +140,7 @@ class _Reader:
     """Reads one part, in whichever process it is called."""
 
     archives: Mapping[str, Path]
+    folder: Path  # what the paths of files are relative to
 
     def __call__(self, part: Part) -> Iterator[Document]:
         if part.source == FILES:
@@ -173,6 +186,45 @@ def _write_sides(pipeline: Pipeline, picked: Chosen, tally: Tally, folder: Path)
             tally.count("dropped.over_cap", document)
             detail = f"over {document.source}.max_mb"
             file.write(dropped_line(Dropped(document=document, rule="over_cap", detail=detail)))
+
+
+def _write_phases(config: PrepareConfig, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """For each phase the documents to read, as line numbers of documents/train.jsonl."""
+    if not config.phases:
+        return {}
+    records = list(_sizes(folder / "documents" / "train.jsonl"))
+    ids, origins, sizes = (list(column) for column in zip(*records, strict=True))
+    totals = Counter[str]()
+    for origin, size in zip(origins, sizes, strict=True):
+        totals[origin] += size
+    report = {}
+    for name, phase in config.phases.items():
+        rows = mixture.table(phase, totals, f"phases.{name}")
+        seed = derive(config.seed, "phase", name)
+        numbers = mixture.order(rows, ids, origins, np.array(sizes), seed)
+        with atomic_writer(folder / "phases" / f"{name}.npy") as file:
+            np.save(file, numbers)
+        _tell_phase(name, phase, rows)
+        report[name] = [row._asdict() for row in rows]
+    return report
+
+
+def _sizes(path: Path) -> Iterator[tuple[str, str, int]]:
+    """(id, source, bytes) of each document, without holding their texts."""
+    with path.open("rb") as file:
+        for line in file:
+            record = json.loads(line)
+            yield record["id"], record["source"], len(record["text"].encode())
+
+
+def _tell_phase(name: str, phase: PhaseConfig, rows: Sequence[mixture.Drawn]) -> None:
+    say(f"phase {name}: {phase.budget_mb:g} MB")
+    for row in rows:
+        many = ": more than 4 teach little that is new" if row.epochs > mixture.MOST_EPOCHS else ""
+        say(
+            f"  {row.source:8} {row.size / 1e6:6.2f} MB, {row.share:6.1%} of the phase, "
+            f"{row.epochs:.2f} epochs{many}"
+        )
 
 
 def _record(document: Document) -> dict[str, str]:
@@ -229,7 +281,7 @@ def _recipe_hash(config: PrepareConfig) -> str:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    outputs = [*folder.glob("*.json*"), *folder.glob("*/*.jsonl")]
+    outputs = [*folder.glob("*.json*"), *folder.glob("*/*.jsonl"), *folder.glob("*/*.npy")]
     names = {path.relative_to(folder).as_posix(): path for path in outputs}
     return {name: sha256_file(names[name]) for name in sorted(names) if name != MANIFEST}
 

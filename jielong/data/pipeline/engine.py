@@ -5,14 +5,20 @@ never by the workers, and each task writes its own file whole or not at all: so 
 writes the same bytes everywhere, and a killed run goes on with the tasks that are not finished.
 """
 
+import json
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jielong.core.errors import ConfigError, DataError, JielongError
+from jielong.core import errors as errors_module
+from jielong.core.errors import ConfigError, DataError, JielongError, StorageError
+from jielong.core.files import write_atomic
 
 _POLL_S = 2.0
 
@@ -39,37 +45,53 @@ class _Step:
     """The one step of a datatrove pipeline: our function, given the task's number."""
 
     work: Callable[[int], None]
+    errors: Path
 
     def __call__(self, data: Any, rank: int, world_size: int) -> None:  # noqa: ANN401, ARG002
         _silence()
-        self.work(rank)
+        try:
+            self.work(rank)
+        except JielongError as error:
+            # Executors tell of a failed task, but not of why: the reason has to find its own way.
+            _leave(error, self.errors / f"{rank:05d}.json")
+            raise
 
 
 def run_phase(work: Callable[[int], None], tasks: int, folder: Path, config: EngineConfig) -> None:
     """Call `work(task)` for every task below `tasks` that `folder` does not show as done.
 
     `folder` keeps datatrove's marks of finished tasks; it belongs to one phase of one run, whose
-    settings and inputs must not change between calls. Raises what a task raised.
+    settings and inputs must not change between calls. Raises what the first of the failing tasks
+    raised, and `DataError` when tasks are missing for another reason.
     """
     _silence()
-    executor = _executor(_Step(work), tasks, folder, config)
+    errors = folder / "errors"
+    shutil.rmtree(errors, ignore_errors=True)
+    executor = _executor(_Step(work, errors), tasks, folder, config)
     if not executor.get_incomplete_ranks():
         return
     try:
         executor.run()
-    except JielongError:
-        raise
-    except Exception as error:
-        if cause := _own_cause(error):
-            raise cause from None
-        raise
-    if config.kind == "slurm":
-        _wait(executor)
+        if config.kind == "slurm":
+            _wait(executor)
+    finally:
+        for path in sorted(errors.glob("*.json")):
+            raise _left(path) from None
     if missing := executor.get_incomplete_ranks():
         raise DataError(
             f"{folder}: {len(missing)} of {tasks} tasks did not finish (the first is "
             f"{missing[0]}): see {folder / 'logs'}, then run the same command with --resume"
         )
+
+
+def _leave(error: JielongError, path: Path) -> None:
+    with suppress(StorageError):  # on a full disk the executor's own word has to do
+        write_atomic(path, json.dumps({"kind": type(error).__name__, "message": str(error)}))
+
+
+def _left(path: Path) -> JielongError:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return getattr(errors_module, record["kind"])(record["message"])
 
 
 def _executor(step: _Step, tasks: int, folder: Path, config: EngineConfig) -> Any:  # noqa: ANN401
@@ -113,23 +135,12 @@ def _ray_executor(common: dict[str, Any], workers: int, config: EngineConfig) ->
 
 def _wait(executor: Any) -> None:  # noqa: ANN401 - a datatrove executor
     """Slurm takes jobs and returns: wait until none of ours is left in its queue."""
-    import subprocess
-
     while executor.get_incomplete_ranks():
         queue = ["squeue", "--noheader", "--jobs", str(executor.job_id)]
         listed = subprocess.run(queue, capture_output=True, text=True, check=False)
         if not listed.stdout.strip():
             return
         time.sleep(_POLL_S)
-
-
-def _own_cause(error: BaseException | None) -> JielongError | None:
-    """The error of ours that a remote worker's error wraps, if it does."""
-    while error is not None:
-        if isinstance(error, JielongError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _silence() -> None:
