@@ -5,7 +5,7 @@ Each task leaves its own; they add up in any order to the figures of the manifes
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def _rows(counter: Counter[tuple[str, str]]) -> list[tuple[str, str, int]]:
     return [(*key, count) for key, count in sorted(counter.items())]
 
 
-def _counter(rows: Iterable[tuple[str, str, int]]) -> Counter[tuple[str, str]]:
+def _counter(rows: Iterable[Sequence[Any]]) -> Counter[tuple[str, str]]:
     return Counter({(source, step): count for source, step, count in rows})
 
 

@@ -10,8 +10,6 @@ import pytest
 
 from jielong.core import config as configs
 from jielong.core.errors import ConfigError, DataError, RunDirectoryError, SourceUnavailableError
-from jielong.data.documents import Document
-from jielong.data.funnel import Funnel
 from jielong.stages.prepare import PrepareConfig, run
 
 
@@ -48,14 +46,19 @@ def test_own_text_becomes_two_disjoint_sides(tmp_path: Path) -> None:
     assert manifest["finished"]
     figures = manifest["sources"]["files"]
     assert figures["extracted"]["documents"] == 40
-    assert figures["dropped"]["duplicate"]["documents"] == 4
+    assert figures["dropped"]["duplicate.exact"]["documents"] == 4
     assert figures["train"]["documents"] + figures["valid"]["documents"] == 36
     for name, digest in manifest["outputs"].items():
         assert hashlib.sha256((path / name).read_bytes()).hexdigest() == digest
     assert set(manifest["outputs"]) == {
-        "documents/train.jsonl",
-        "documents/valid.jsonl",
-        "lexicon.json",
+        *(f"documents/{side}.jsonl" for side in ("train", "valid")),
+        *(f"dropped/{phase}.jsonl" for phase in ("extract", "over_cap", "select")),
+        *("duplicates.jsonl", "lexicon.json", "rejected.jsonl"),
+    }
+    clusters = read(path / "duplicates.jsonl")
+    assert len(clusters) == 4
+    assert {d["id"] for c in clusters for d in c["dropped"]} == {
+        d["id"] for d in read(path / "dropped" / "select.jsonl")
     }
 
 
@@ -144,25 +147,8 @@ def test_a_disk_that_refuses_leaves_nothing_that_looks_whole(tmp_path: Path) -> 
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, *arguments], capture_output=True, text=True, check=True
     )
-    assert "train.jsonl: cannot be written" in done.stdout
+    assert "kept/00000.jsonl: cannot be written" in done.stdout
     assert not json.loads((tmp_path / "run" / "manifest.json").read_text())["finished"]
-    assert list((tmp_path / "run" / "documents").iterdir()) == []
+    assert not (tmp_path / "run" / "documents").exists()
     recipe_again = configs.load(PrepareConfig, tmp_path / "run" / "config.toml")
     assert (run(recipe_again, resume=True) / "documents" / "train.jsonl").exists()
-
-
-def test_the_funnel_counts_what_goes() -> None:
-    def documents(count: int) -> list[Document]:
-        return [
-            Document(source="s", key=f"{i}", text="字", lang="zh", group="g") for i in range(count)
-        ]
-
-    funnel = Funnel()
-    for step, count in (("in", 5), ("clean", 4), ("unique", 1)):
-        funnel.count(step, documents(count))
-    assert funnel.size("in", "s") == {"documents": 5, "bytes": 15}
-    assert funnel.dropped("s", {"clean": "empty", "unique": "duplicate"}) == {
-        "empty": {"documents": 1, "bytes": 3},
-        "duplicate": {"documents": 3, "bytes": 9},
-    }
-    assert funnel.hashes == {"s": hashlib.sha256("字字字字字".encode()).hexdigest()}

@@ -1,0 +1,111 @@
+"""Preparing text through the command line: the same bytes with any workers and after any kill."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.pipeline
+
+COMMAND = [sys.executable, "-m", "jielong", "prepare"]
+KILLS = 10
+
+
+def write_corpus(folder: Path) -> Path:
+    """Some self-written files with exact and near repeats, and a recipe that reads them."""
+    random_ = random.Random(0)
+    (folder / "texts").mkdir()
+    for number in range(24):
+        lines = ["".join(chr(random_.randrange(0x4E00, 0x8000)) for _ in range(60)) for _ in range(40)]
+        (folder / "texts" / f"{number:02}.txt").write_text("。\n\n".join(lines), encoding="utf-8")
+    (folder / "texts" / "copy.txt").write_bytes((folder / "texts" / "03.txt").read_bytes())
+    recipe = folder / "prepare.toml"
+    recipe.write_text('run_dir = "unset"\nfiles = ["texts"]\nvalid_share = 0.1\n', encoding="utf-8")
+    return recipe
+
+
+def start(folder: Path, run: str, *settings: str) -> subprocess.Popen:
+    arguments = [str(folder / "prepare.toml"), f"run_dir={run}", *settings]
+    return subprocess.Popen(
+        [*COMMAND, *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["finished"]
+    return manifest["outputs"] | {"recipe": manifest["recipe_sha256"]}
+
+
+def finish(folder: Path, run: str, *settings: str) -> dict[str, str]:
+    process = start(folder, run, *settings)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told.decode()
+    return outputs(folder / run)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepare")
+    write_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus: Path) -> tuple[dict[str, str], float]:
+    """What one worker writes, and how many seconds it takes."""
+    began = time.monotonic()
+    found = finish(corpus, "one", "engine.workers=1")
+    return found, time.monotonic() - began
+
+
+def test_two_workers_write_what_one_writes(corpus: Path, undisturbed: tuple) -> None:
+    assert finish(corpus, "two", "engine.workers=2") == undisturbed[0]
+
+
+def test_ten_kills_change_no_byte(corpus: Path, undisturbed: tuple) -> None:
+    expected, duration_s = undisturbed
+    random_, kills, run = random.Random(1), 0, 0
+    while kills < KILLS:
+        run += 1
+        folder = corpus / f"killed-{run}"
+        while kills < KILLS and not is_finished(folder):
+            resume = ("--resume",) if (folder / "manifest.json").exists() else ()
+            process = start(corpus, folder.name, "engine.workers=1", *resume)
+            time.sleep(duration_s * random_.uniform(0.3, 0.95))
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+            process.communicate()
+        if not is_finished(folder):
+            resume = ("--resume",) if (folder / "manifest.json").exists() else ()
+            finish(corpus, folder.name, "engine.workers=1", *resume)
+        assert outputs(folder) == expected
+        assert not (folder / "work").exists()
+
+
+def is_finished(folder: Path) -> bool:
+    manifest = folder / "manifest.json"
+    return manifest.exists() and json.loads(manifest.read_text())["finished"]
+
+
+def test_changed_input_cannot_be_resumed(corpus: Path) -> None:
+    process = start(corpus, "changed", "engine.workers=1")
+    while not (corpus / "changed" / "work" / "plan.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    extra = corpus / "texts" / "extra.txt"
+    extra.write_text("一个新的文件。", encoding="utf-8")
+    process = start(corpus, "changed", "engine.workers=1", "--resume")
+    _, told = process.communicate(timeout=300)
+    extra.unlink()
+    assert process.returncode == 1
+    assert "the files to read have changed" in told.decode()
