@@ -15,6 +15,7 @@ from itertools import combinations
 from jielong.data.clean import units
 from jielong.data.documents import Document
 
+_NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 _PARAGRAPH_UNITS = 40  # a shorter paragraph may well be said twice
 _CLAUSE_END = re.compile(r"[，。；：！？、\n]|[,.;:] ")
 _CLAUSE_BYTES = 30  # ten Han characters
@@ -25,7 +26,7 @@ _TIED_SHARE = 0.05
 
 def comparison_form(text: str) -> str:
     """Letters and digits only, in one width and one case."""
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+    return _NOT_ALPHANUMERIC.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
 def exact(documents: Iterable[Document], ranks: Sequence[str]) -> list[Document]:
