@@ -26,6 +26,7 @@ from jielong.data import fetch, lexicon_build, mixture, sources
 from jielong.data.clean import normalise
 from jielong.data.documents import Document, Dropped
 from jielong.data.extract import corpus, files
+from jielong.data.minhash import NearConfig
 from jielong.data.mixture import PhaseConfig
 from jielong.data.pipeline import evidence
 from jielong.data.pipeline.assemble import Chosen, choose
@@ -63,6 +64,7 @@ class PrepareConfig:
     valid_share: float = 0.055
     cache_dir: str = "~/.cache/jielong"
     offline: bool = False
+    near: NearConfig | None = field(default_factory=NearConfig)
     phases: dict[str, PhaseConfig] = field(default_factory=dict)
     engine: EngineConfig = field(default_factory=EngineConfig)
 
@@ -89,6 +91,8 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
         read=_Reader(archives, Path.cwd()),
         blocks=dict.fromkeys(names, (_spelling,)),
         names=names,
+        near=config.near,
+        seed=config.seed,
         engine=config.engine,
     )
     pipeline.run()

@@ -22,7 +22,9 @@ def write_corpus(folder: Path) -> Path:
     random_ = random.Random(0)
     (folder / "texts").mkdir()
     for number in range(24):
-        lines = ["".join(chr(random_.randrange(0x4E00, 0x8000)) for _ in range(60)) for _ in range(40)]
+        lines = [
+            "".join(chr(random_.randrange(0x4E00, 0x8000)) for _ in range(60)) for _ in range(40)
+        ]
         (folder / "texts" / f"{number:02}.txt").write_text("。\n\n".join(lines), encoding="utf-8")
     (folder / "texts" / "copy.txt").write_bytes((folder / "texts" / "03.txt").read_bytes())
     recipe = folder / "prepare.toml"

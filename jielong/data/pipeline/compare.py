@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jielong.data.near_duplicates import NearDuplicate
 from jielong.data.pipeline.arrays import load_arrays
 from jielong.data.pipeline.repeats import Fingerprints, first_of_each
 
@@ -55,8 +56,8 @@ class _All:
         )
 
 
-Near = Callable[[np.ndarray], Iterable[tuple[int, int, float]]]
-"""Given the positions that are left, the most trusted first: (repeat, what it repeats, Jaccard)."""
+Near = Callable[[list[np.ndarray]], Iterable[NearDuplicate]]
+"""Given which documents of each part are left (bool), those that nearly repeat another of them."""
 
 
 def compare(tables: Sequence[Fingerprints], near: Near | None = None) -> list[Decisions]:
@@ -66,14 +67,18 @@ def compare(tables: Sequence[Fingerprints], near: Near | None = None) -> list[De
     is_cut = _cut_paragraphs(found, kept)
     fates = np.where(kept == np.arange(len(kept)), KEPT, EXACT).astype(np.uint8)
     similarity = np.ones(len(kept), dtype=np.float32)
-    if near is not None:
-        for position, original, jaccard in near(found.order[fates[found.order] == KEPT]):
-            fates[position], kept[position], similarity[position] = NEAR, original, jaccard
-    is_cut &= fates[found.owners] == KEPT
     ends = np.cumsum([len(table.ids) for table in tables])
+    starts = ends - [len(table.ids) for table in tables]
+    if near is not None:
+        for repeat in near(np.split(fates == KEPT, ends[:-1])):
+            (part, row), (of_part, of_row) = repeat.document, repeat.kept
+            position = starts[part] + row
+            fates[position], similarity[position] = NEAR, repeat.jaccard
+            kept[position] = starts[of_part] + of_row
+    is_cut &= fates[found.owners] == KEPT
     decisions = []
-    for table, end in zip(tables, ends, strict=True):
-        part = slice(end - len(table.ids), end)
+    for start, end in zip(starts, ends, strict=True):
+        part = slice(start, end)
         mine = is_cut & (found.owners >= part.start) & (found.owners < part.stop)
         decisions.append(
             Decisions(

@@ -1,17 +1,22 @@
 """Phase 2: what each document is compared by, so that no later phase needs all texts at once."""
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from jielong.data.dedup import digest, long_paragraphs
+from jielong.data.minhash import NearConfig, band_keys
+from jielong.data.near_duplicates import save_keys
 from jielong.data.pipeline.arrays import save_arrays
 from jielong.data.pipeline.outputs import Folder
-from jielong.data.pipeline.parts import parse
+from jielong.data.pipeline.parts import parse, read_documents
 from jielong.data.pipeline.repeats import Fingerprints
+
+_BATCH = 256  # documents whose signatures are made together
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,9 @@ class Fingerprint:
     source: Folder
     target: Path
     ranks: Mapping[str, int]
+    near: NearConfig | None
+    keys: Path
+    seed: int
 
     def __call__(self, task: int) -> None:
         """Read the kept documents of part `task`, write their `Fingerprints`."""
@@ -50,3 +58,14 @@ class Fingerprint:
             places=np.array(places, dtype=np.uint32),
         )
         save_arrays(self.target / f"{task:05d}.npz", table)
+        if self.near:
+            texts = (document.text for document in read_documents(path))
+            save_keys(self.keys / f"{task:05d}.npy", _keys(texts, self.near, self.seed))
+
+
+def _keys(texts: Iterator[str], near: NearConfig, seed: int) -> np.ndarray:
+    """The band keys of all texts, a few at a time. # (bands, D)"""
+    keys = [np.empty((near.bands, 0), dtype=np.uint32)]
+    while batch := list(islice(texts, _BATCH)):
+        keys.append(band_keys(batch, near, seed))
+    return np.concatenate(keys, axis=1)

@@ -3,10 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from jielong.core.progress import say
 from jielong.data.documents import Block, Document
+from jielong.data.minhash import NO_KEY, NearConfig
+from jielong.data.near_duplicates import NearDuplicate, find, ranks, save_keys
 from jielong.data.pipeline import parts
 from jielong.data.pipeline.arrays import save_arrays
 from jielong.data.pipeline.assemble import Place
@@ -31,6 +36,8 @@ class Pipeline:
     read: Reader
     blocks: Mapping[str, Sequence[Block]]
     names: Sequence[str]
+    near: NearConfig | None
+    seed: int
     engine: EngineConfig
 
     @property
@@ -46,15 +53,18 @@ class Pipeline:
     def run(self) -> None:
         """All phases but the last; what is done already is not done again."""
         parts.fix(self.work / "plan.jsonl", self.parts)
-        ranks = {name: rank for rank, name in enumerate(self.names)}
-        tables, decisions, catalogues = (
-            self.work / name for name in ("fingerprints", "decisions", "catalogues")
+        order = {name: rank for rank, name in enumerate(self.names)}
+        tables, keys, decisions, catalogues = (
+            self.work / name for name in ("fingerprints", "keys", "decisions", "catalogues")
         )
         self._phase("extract", Extract(self.parts, self.read, self.blocks, self.extracted))
-        self._phase("fingerprint", Fingerprint(self.extracted, tables, ranks))
-        self._phase("compare", _Compare(len(self.parts), tables, decisions), tasks=1)
         self._phase(
-            "select", Select(self.extracted, decisions, (), ranks, self.selected, catalogues)
+            "fingerprint", Fingerprint(self.extracted, tables, order, self.near, keys, self.seed)
+        )
+        compare_ = _Compare(len(self.parts), self.extracted, tables, keys, self.near, decisions)
+        self._phase("compare", compare_, tasks=1)
+        self._phase(
+            "select", Select(self.extracted, decisions, (), order, self.selected, catalogues)
         )
 
     def catalogues(self) -> list[Catalogue]:
@@ -88,13 +98,42 @@ class _Compare:
     """Phase 3 as the engine calls it."""
 
     count: int
+    extracted: Folder
     tables: Path
+    keys: Path
+    near: NearConfig | None
     decisions: Path
 
     def __call__(self, task: int) -> None:  # noqa: ARG002 - there is one
-        found = [Fingerprints.load(_table(self.tables, part)) for part in range(self.count)]
-        for part, decided in enumerate(compare(found)):
-            save_arrays(_table(self.decisions, part), decided)
+        tables = [Fingerprints.load(_table(self.tables, part)) for part in range(self.count)]
+        if self.near is None:
+            decided = compare(tables)
+        else:
+            decided = compare(tables, partial(self._near, tables, self.near))
+        for part, decisions in enumerate(decided):
+            save_arrays(_table(self.decisions, part), decisions)
+
+    def _near(
+        self, tables: list[Fingerprints], near: NearConfig, left: list[np.ndarray]
+    ) -> list[NearDuplicate]:
+        """Near repeats among the documents that are left."""
+        keys = [self.keys / f"{part:05d}.npy" for part in range(self.count)]
+        for path, kept in zip(keys, left, strict=True):
+            found = np.load(path)
+            found[:, ~kept] = NO_KEY
+            save_keys(path, found)
+
+        def fetch(part: int, row: int) -> str:
+            path = self.extracted.file("kept", part)
+            with path.open("rb") as file:
+                file.seek(int(tables[part].offsets[row]))
+                return parts.parse(file.readline(), path).text
+
+        rank = ranks(
+            np.concatenate([table.ranks for table in tables]),
+            np.concatenate([table.ids for table in tables]),
+        )
+        return find(keys, rank, fetch, near)
 
 
 def _table(folder: Path, task: int) -> Path:

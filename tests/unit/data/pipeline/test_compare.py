@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jielong.data.documents import Document
+from jielong.data.near_duplicates import NearDuplicate
 from jielong.data.pipeline.arrays import save_arrays
 from jielong.data.pipeline.compare import NEAR, compare
 from jielong.data.pipeline.fingerprint import Fingerprint
@@ -31,7 +32,7 @@ def fingerprints(folder: Path, parts: list[list[Document]]) -> list[Fingerprints
         with task_output(cleaned, task) as output:
             for one in documents:
                 output.keep(one)
-        Fingerprint(cleaned, folder / "tables", RANKS)(task)
+        Fingerprint(cleaned, folder / "tables", RANKS, None, folder / "keys", 0)(task)
     tables = [folder / "tables" / f"{task:05d}.npz" for task in range(len(parts))]
     return list(map(Fingerprints.load, tables))
 
@@ -93,12 +94,12 @@ def test_what_is_nearly_the_same_goes_by_the_callers_word(tmp_path: Path) -> Non
     tables = fingerprints(tmp_path, parts)
     asked = []
 
-    def near(left: np.ndarray) -> list[tuple[int, int, float]]:
-        asked.extend(left.tolist())
-        return [(2, 1, 0.75)]
+    def near(left: list[np.ndarray]) -> list[NearDuplicate]:
+        asked.extend(part.tolist() for part in left)
+        return [NearDuplicate(document=(1, 0), kept=(0, 1), jaccard=0.75)]
 
     first, second = compare(tables, near)
-    assert sorted(asked) == [0, 1, 2]  # 3 is gone already: it equals 0
+    assert asked == [[True, True], [True, False]]  # the last one equals the first
     assert first.fates.tolist() == [0, 0]
     assert second.fates[0] == NEAR
     assert second.kept_ids[0] == int(parts[0][1].id, 16)
