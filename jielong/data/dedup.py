@@ -16,6 +16,10 @@ from jielong.data.clean import units
 from jielong.data.documents import Document
 
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
+_WIDE_PUNCTUATION = re.compile(
+    "[\u2010-\u2027\u2030-\u205e\u3001-\u3003\u3008-\u3020"
+    "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]+"
+)
 _PARAGRAPH_UNITS = 40  # a shorter paragraph may well be said twice
 _CLAUSE_END = re.compile(r"[，。；：！？、\n]|[,.;:] ")
 _CLAUSE_BYTES = 30  # ten Han characters
@@ -26,7 +30,10 @@ _TIED_SHARE = 0.05
 
 def comparison_form(text: str) -> str:
     """Letters and digits only, in one width and one case."""
-    return _NOT_ALPHANUMERIC.sub("", unicodedata.normalize("NFKC", text).casefold())
+    if not text.isascii():
+        # Chinese text without its punctuation mostly is in NFKC already, which is soon seen.
+        text = unicodedata.normalize("NFKC", _WIDE_PUNCTUATION.sub(" ", text))
+    return _NOT_ALPHANUMERIC.sub("", text.casefold())
 
 
 def exact(documents: Iterable[Document], ranks: Sequence[str]) -> list[Document]:
