@@ -1,5 +1,6 @@
 """Text made from a seed, and the same text damaged: what duplicates are planted with."""
 
+from functools import cache
 from random import Random
 
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
@@ -26,6 +27,7 @@ def random_text(random: Random, lang: str, characters: int) -> str:
     return "".join(parts)[:characters]
 
 
+@cache
 def word(number: int) -> str:
     """The word of this rank: the more frequent, the shorter."""
     letters = Random(number)

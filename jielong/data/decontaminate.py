@@ -10,12 +10,8 @@ Compared are units in one width and one case, so punctuation and spaces do not m
 `Decontaminator`, which cleans one document.
 """
 
-import hashlib
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +22,8 @@ from jielong.core import json_lines
 from jielong.core.config import check_positive
 from jielong.core.errors import DataError
 from jielong.data.documents import Document, Dropped
-from jielong.data.grams import mix, windows
+from jielong.data.grams import distinct, hash_units, mix, windows
 
-# Wider than `clean.units`: other alphabets and full-width letters are letters too.
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_UNIT = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+")
 _SLOTS_PER_GRAM = 16
 
 
@@ -122,7 +115,7 @@ class GramIndex:
 
         Only sizes of which one is found.
         """
-        units = _unit_hashes(text)
+        units = hash_units(text).hashes
         for size in self.sizes:
             hashes = _gram_hashes(units, size)
             starts = np.flatnonzero(self.slots[_slot(hashes, len(self.slots))])
@@ -140,13 +133,13 @@ def build_index(items: Mapping[str, Iterable[str]], config: DecontaminationConfi
     for name, texts in items.items():
         hashes[name] = []
         for text in texts:
-            units = _unit_hashes(text)
+            units = hash_units(text).hashes
             size = min(config.ngram, len(units))
             if size >= config.shortest_item:
                 sizes.add(size)
                 hashes[name].append(_gram_hashes(units, size))
     everything = [grams for listed in hashes.values() for grams in listed]
-    grams = np.unique(np.concatenate([np.empty(0, dtype=np.uint64), *everything]))
+    grams = distinct(np.concatenate([np.empty(0, dtype=np.uint64), *everything]))
     slots = np.zeros(2 ** (_SLOTS_PER_GRAM * len(grams)).bit_length(), dtype=np.bool_)
     slots[_slot(grams, len(slots))] = True
     numbered = {
@@ -182,14 +175,14 @@ class Decontaminator:
     def leaks(self, text: str) -> list[tuple[int, int]]:
         """The spans of `text`, in characters, that stand in an evaluation item; some overlap."""
         runs = [
-            (start, start + size)
+            (start, start + size - 1)
             for size, starts, numbers in self.index.find(text)
             for start in starts[self.counts[numbers] <= self.index.config.common].tolist()
         ]
         if not runs:
             return []
-        units = [found.span() for found in _UNIT.finditer(text)]
-        return sorted((units[start][0], units[end - 1][1]) for start, end in runs)
+        units = hash_units(text)
+        return sorted((int(units.start[first]), int(units.end[last])) for first, last in runs)
 
 
 def _pieces(text: str, spans: Iterable[tuple[int, int]], window: int) -> list[str]:
@@ -203,16 +196,6 @@ def _pieces(text: str, spans: Iterable[tuple[int, int]], window: int) -> list[st
     if position < len(text):
         pieces.append(text[position:])
     return pieces
-
-
-def _unit_hashes(text: str) -> NDArray[np.uint64]:
-    return np.fromiter(map(_unit_hash, _UNIT.findall(text)), dtype=np.uint64)
-
-
-@lru_cache(2**17)
-def _unit_hash(unit: str) -> int:
-    folded = unicodedata.normalize("NFKC", unit).casefold()
-    return int.from_bytes(hashlib.blake2b(folded.encode(), digest_size=8).digest(), "big")
 
 
 def _gram_hashes(units: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from jielong.core.config import check_positive
 from jielong.core.seeds import derive
 from jielong.data.dedup import comparison_form
-from jielong.data.grams import code_points, mix, windows
+from jielong.data.grams import code_points, distinct, mix, windows
 
 NO_KEY = 0
 """The band key of a text that has too few shingles to be compared."""
@@ -64,7 +64,7 @@ class NearConfig:
 
 def shingles(text: str, ngram: int) -> NDArray[np.uint64]:
     """The set of the text's shingles, as sorted hashes."""
-    return np.unique(windows(code_points(comparison_form(text)), ngram))
+    return distinct(windows(code_points(comparison_form(text)), ngram))
 
 
 def jaccard(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> float:
@@ -124,8 +124,9 @@ def _densify(sketch: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
 
 def _keys(sketch: NDArray[np.uint32], config: NearConfig) -> NDArray[np.uint32]:
     """The bands' keys, (bands, texts)."""
-    bands = sketch.reshape(len(sketch), config.bands, config.rows).transpose(2, 1, 0)
-    mixed = mix(windows(bands.astype(np.uint64), config.rows)[0])
+    mixed = np.zeros((config.bands, len(sketch)), dtype=np.uint64)
+    for row in sketch.reshape(len(sketch), config.bands, config.rows).transpose(2, 1, 0):
+        mixed = mix(mixed + row)
     keys = np.maximum((mixed >> _HALF).astype(np.uint32), NO_KEY + 1)
     keys[:, sketch[:, 0] == _EMPTY] = NO_KEY
     return keys

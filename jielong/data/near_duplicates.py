@@ -4,7 +4,7 @@ Every document has a rank: sources in the order of trust, then ids. A document g
 similar enough to one of smaller rank that stays; so no chain a ~ b ~ c takes c for its likeness to
 b, which went, and the result does not depend on how the documents were cut into parts.
 
-Memory: band by band over arrays that lie on disk, about 32 bytes a document, and 8 bytes for each
+Memory: band by band from files, about 40 bytes a document whatever its length, and 8 bytes for each
 pair that shares a key. Only the documents of such pairs are read again.
 """
 
@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jielong.core.files import atomic_writer
+from jielong.data.grams import distinct
 from jielong.data.minhash import NO_KEY, NearConfig, jaccard, shingles
 
 _LEADERS = 8  # all pairs of a bucket of up to nine; above that, pairs with the first eight
 _CACHED_TEXTS = 64
 _HALF = np.uint64(32)
+_LOW = np.uint64(2**32 - 1)
 
 Fetch = Callable[[int, int], str]
 """The text of a document, given its part and its row in it."""
@@ -42,11 +44,6 @@ def save_keys(path: Path, keys: NDArray[np.uint32]) -> None:
         np.save(file, keys)
 
 
-def load_keys(path: Path) -> NDArray[np.uint32]:
-    """One part's band keys, left on disk until they are used."""
-    return np.load(path, mmap_mode="r")
-
-
 def ranks(trust: NDArray[np.integer], ids: NDArray[np.uint64]) -> NDArray[np.uint32]:
     """Each document's place in the order of (its source's place in the list of trust, its id)."""
     found = np.empty(len(ids), dtype=np.uint32)
@@ -55,17 +52,17 @@ def ranks(trust: NDArray[np.integer], ids: NDArray[np.uint64]) -> NDArray[np.uin
 
 
 def find(
-    parts: Sequence[NDArray[np.uint32]],
+    parts: Sequence[Path],
     rank: NDArray[np.uint32],
     fetch: Fetch,
     config: NearConfig,
 ) -> list[NearDuplicate]:
     """The documents that go, in the order of their ranks.
 
-    `parts` are the band keys of each part, `rank` that of every document, part after part.
+    `parts` are the files of band keys, `rank` is that of every document, part after part.
     """
     place = np.argsort(rank)  # from a rank back to the document's number
-    starts = np.cumsum([0, *(part.shape[1] for part in parts)])
+    starts = np.cumsum([0, *(_open(part).shape[1] for part in parts)])
 
     def locate(of_rank: int) -> tuple[int, int]:
         part = int(np.searchsorted(starts, place[of_rank], side="right")) - 1
@@ -88,29 +85,33 @@ def find(
     return list(gone.values())
 
 
-def candidate_pairs(
-    parts: Sequence[NDArray[np.uint32]], rank: NDArray[np.uint32]
-) -> NDArray[np.uint32]:
+def candidate_pairs(parts: Sequence[Path], rank: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """The pairs (later rank, earlier rank) that share a key in some band, sorted."""
     pairs = np.empty(0, dtype=np.uint64)
-    for band in range(len(parts[0]) if parts else 0):
-        keys = np.concatenate([part[band] for part in parts])
-        pairs = np.union1d(pairs, _pairs_of_band(keys, rank))
+    for band in range(len(_open(parts[0])) if parts else 0):
+        # Opened anew for each band: a file that stays mapped stays in memory once it was read.
+        keys = np.concatenate([_open(part)[band] for part in parts])
+        pairs = distinct(np.concatenate([pairs, _pairs_of_band(keys, rank)]))
     return np.stack([pairs >> _HALF, pairs], axis=1).astype(np.uint32)
+
+
+def _open(part: Path) -> NDArray[np.uint32]:
+    return np.load(part, mmap_mode="r")
 
 
 def _pairs_of_band(keys: NDArray[np.uint32], rank: NDArray[np.uint32]) -> NDArray[np.uint64]:
     """The pairs of documents with one key, as later rank × 2³² + earlier rank."""
     # Key and rank in one word: a plain sort, faster than an argsort and half its size, leaves
     # the bucket of each key in the order of ranks.
-    entries = (keys.astype(np.uint64) << _HALF) | rank
-    entries = np.sort(entries[keys != NO_KEY])
-    buckets = entries >> _HALF
+    entries = keys.astype(np.uint64) << _HALF
+    entries |= rank
+    entries = entries[keys != NO_KEY]
+    entries.sort()
     follows = np.zeros(len(entries), dtype=np.bool_)
-    follows[1:] = buckets[1:] == buckets[:-1]
+    follows[1:] = entries[1:] ^ entries[:-1] <= _LOW
     shared = follows.copy()
     shared[:-1] |= follows[1:]
-    members, follows = entries[shared].astype(np.uint32).astype(np.uint64), follows[shared]
+    members, follows = entries[shared] & _LOW, follows[shared]
     number = np.arange(len(members))
     first = np.maximum.accumulate(np.where(follows, 0, number))
     found = [np.empty(0, dtype=np.uint64)]

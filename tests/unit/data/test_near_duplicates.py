@@ -1,23 +1,38 @@
+import tracemalloc
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from jielong.data.minhash import NO_KEY, NearConfig, band_keys
-from jielong.data.near_duplicates import candidate_pairs, find, load_keys, ranks, save_keys
+from jielong.data.near_duplicates import candidate_pairs, find, ranks, save_keys
 from tests.planted import edited, random_text
 
 CONFIG = NearConfig()
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def saved(*parts: list[list[int]]) -> list[Path]:
+    """Files of the given keys, one list a band."""
+    paths = [Path(f"{number}.npy") for number in range(len(parts))]
+    for path, keys in zip(paths, parts, strict=True):
+        save_keys(path, np.array(keys, dtype=np.uint32))
+    return paths
+
+
 def gone(texts: list[str], rank: list[int] | None = None, parts: int = 1) -> dict[str, str]:
     """Each text that goes, and the one that stays for it."""
     cuts = np.array_split(np.arange(len(texts)), parts)
-    keys = [band_keys([texts[i] for i in cut], CONFIG, 0) for cut in cuts]
+    paths = [Path(f"texts{number}.npy") for number in range(parts)]
+    for path, cut in zip(paths, cuts, strict=True):
+        save_keys(path, band_keys([texts[i] for i in cut], CONFIG, 0))
     order = np.array(range(len(texts)) if rank is None else rank, dtype=np.uint32)
-    found = find(keys, order, lambda part, row: texts[cuts[part][row]], CONFIG)
+    found = find(paths, order, lambda part, row: texts[cuts[part][row]], CONFIG)
     return {
         texts[cuts[each.document[0]][each.document[1]]]: texts[cuts[each.kept[0]][each.kept[1]]]
         for each in found
@@ -68,6 +83,22 @@ def test_of_many_copies_one_stays() -> None:
     assert gone([text, *copies]) == dict.fromkeys(copies, text)
 
 
+def test_the_similarity_is_reported() -> None:
+    save_keys(Path("a.npy"), np.full((80, 2), 7, dtype=np.uint32))
+    texts = ["abcdefgh", "abcdefgx"]  # three shingles of five in common
+    (found,) = find(
+        [Path("a.npy")], np.array([1, 0], dtype=np.uint32), lambda _, row: texts[row], CONFIG
+    )
+    assert (found.document, found.kept, found.jaccard) == ((0, 0), (0, 1), 3 / 5)
+
+
+def test_a_shared_key_alone_is_not_enough() -> None:
+    save_keys(Path("a.npy"), np.full((80, 2), 7, dtype=np.uint32))
+    texts = ["abcdefgh", "abcdexyz"]  # one of seven
+    order = np.arange(2, dtype=np.uint32)
+    assert find([Path("a.npy")], order, lambda _, row: texts[row], CONFIG) == []
+
+
 def test_only_candidates_are_read_again() -> None:
     random = Random(0)
     texts = [random_text(random, "zh", 300) for _ in range(50)]
@@ -78,48 +109,45 @@ def test_only_candidates_are_read_again() -> None:
         read.append(row)
         return texts[row]
 
-    keys = [band_keys(texts, CONFIG, 0)]
-    find(keys, np.arange(51, dtype=np.uint32), fetch, CONFIG)
+    save_keys(Path("a.npy"), band_keys(texts, CONFIG, 0))
+    find([Path("a.npy")], np.arange(51, dtype=np.uint32), fetch, CONFIG)
     assert sorted(read) == [7, 50]
 
 
-def bucket(*keys: int) -> NDArray[np.uint32]:
-    """The keys of one band."""
-    return np.array([keys], dtype=np.uint32)
-
-
 def test_pairs_by_hand() -> None:
-    parts = [bucket(5, 9, NO_KEY), bucket(7, 5, NO_KEY, 5)]
+    paths = saved([[5, 9, NO_KEY]], [[7, 5, NO_KEY, 5]])
     rank = np.array([3, 0, 1, 2, 6, 5, 4], dtype=np.uint32)
-    assert candidate_pairs(parts, rank).tolist() == [[4, 3], [6, 3], [6, 4]]
+    assert candidate_pairs(paths, rank).tolist() == [[4, 3], [6, 3], [6, 4]]
 
 
 def test_pairs_of_several_bands_count_once() -> None:
-    part = np.array([[1, 1, 2], [3, 3, 3]], dtype=np.uint32)
-    found = candidate_pairs([part], np.arange(3, dtype=np.uint32))
+    found = candidate_pairs(saved([[1, 1, 2], [3, 3, 3]]), np.arange(3, dtype=np.uint32))
     assert found.tolist() == [[1, 0], [2, 0], [2, 1]]
 
 
 def test_a_large_bucket_is_tied_to_its_first() -> None:
-    found = candidate_pairs([bucket(*[4] * 1000)], np.arange(1000, dtype=np.uint32))
+    found = candidate_pairs(saved([[4] * 1000]), np.arange(1000, dtype=np.uint32))
     assert len(found) < 8000
     assert {later for later, earlier in found.tolist() if earlier == 0} == set(range(1, 1000))
 
 
 def test_no_documents_no_pairs() -> None:
-    assert candidate_pairs([], np.empty(0, dtype=np.uint32)).tolist() == []
-    empty = np.empty((3, 0), dtype=np.uint32)
-    assert candidate_pairs([empty], np.empty(0, dtype=np.uint32)).tolist() == []
+    nothing = np.empty(0, dtype=np.uint32)
+    assert candidate_pairs([], nothing).tolist() == []
+    assert candidate_pairs(saved([[], [], []]), nothing).tolist() == []
+
+
+def test_memory_grows_with_documents_not_with_keys() -> None:
+    count = 50_000
+    random = np.random.default_rng(0)
+    save_keys(Path("a.npy"), random.integers(1, 2**32, size=(30, count), dtype=np.uint32))
+    tracemalloc.start()
+    candidate_pairs([Path("a.npy")], np.arange(count, dtype=np.uint32))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40 * count  # the keys are 120 bytes a document
 
 
 def test_ranks_put_trust_before_ids() -> None:
     ids = np.array([5, 2**63, 1, 3], dtype=np.uint64)
     assert ranks(np.array([1, 0, 1, 0]), ids).tolist() == [3, 1, 2, 0]
-
-
-def test_keys_stay_on_disk(tmp_path: Path) -> None:
-    keys = band_keys([random_text(Random(0), "zh", 300)], CONFIG, 0)
-    save_keys(tmp_path / "keys.npy", keys)
-    found = load_keys(tmp_path / "keys.npy")
-    assert isinstance(found, np.memmap)
-    assert np.array_equal(found, keys)
