@@ -31,6 +31,7 @@ from jielong.data.mixture import PhaseConfig
 from jielong.data.pipeline import evidence
 from jielong.data.pipeline.assemble import Chosen, choose
 from jielong.data.pipeline.engine import EngineConfig
+from jielong.data.pipeline.late import DecontaminationStep, QualityStep
 from jielong.data.pipeline.outputs import dropped_line
 from jielong.data.pipeline.parts import Part, group_files
 from jielong.data.pipeline.phases import Pipeline
@@ -64,7 +65,9 @@ class PrepareConfig:
     valid_share: float = 0.055
     cache_dir: str = "~/.cache/jielong"
     offline: bool = False
-    near: NearConfig | None = field(default_factory=NearConfig)
+    quality: QualityStep | None = None
+    near: NearConfig | None = None
+    decontaminate: DecontaminationStep | None = None
     phases: dict[str, PhaseConfig] = field(default_factory=dict)
     engine: EngineConfig = field(default_factory=EngineConfig)
 
@@ -91,7 +94,10 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
         read=_Reader(archives, Path.cwd()),
         blocks=dict.fromkeys(names, (_spelling,)),
         names=names,
+        judged=FILES,
+        quality=config.quality,
         near=config.near,
+        decontaminate=config.decontaminate,
         seed=config.seed,
         engine=config.engine,
     )

@@ -17,7 +17,7 @@ def write_rejected(pipeline: Pipeline, path: Path) -> int:
     """All input that could not be read, part by part; returns how many entries there are."""
     count = 0
     with atomic_writer(path) as file:
-        for line in _lines(_files(pipeline, "extract", "rejected")):
+        for line in _lines(pipeline.at.files("extract/rejected", "jsonl")):
             file.write(line)
             count += 1
     return count
@@ -27,14 +27,14 @@ def write_dropped(pipeline: Pipeline, folder: Path) -> None:
     """One file a phase: every document that a rule refused."""
     for phase in ("extract", "select"):
         with atomic_writer(folder / f"{phase}.jsonl") as file:
-            for line in _lines(_files(pipeline, phase, "dropped")):
+            for line in _lines(pipeline.at.files(f"{phase}/dropped", "jsonl")):
                 file.write(line)
 
 
 def write_duplicates(pipeline: Pipeline, path: Path) -> None:
     """One line a cluster: the document that stays, and those that repeat it."""
     clusters: dict[str, list[dict[str, Any]]] = {}
-    for line in _lines(_files(pipeline, "select", "dropped")):
+    for line in _lines(pipeline.at.files("select/dropped", "jsonl")):
         record = json.loads(line)
         kind = record["rule"].removeprefix("duplicate.")
         if kind != record["rule"]:
@@ -58,11 +58,6 @@ def _places(pipeline: Pipeline, wanted: Container[str]) -> dict[str, Place]:
         for id_, offset in zip(table.ids, table.offsets, strict=True)
         if (name := f"{id_:016x}") in wanted
     }
-
-
-def _files(pipeline: Pipeline, phase: str, kind: str) -> list[Path]:
-    folder = pipeline.extracted if phase == "extract" else pipeline.selected
-    return [folder.file(kind, task) for task in range(len(pipeline.parts))]
 
 
 def _lines(paths: Iterable[Path]) -> Iterator[bytes]:

@@ -1,12 +1,13 @@
 """Phase 1: read a part, clean each document, drop what a rule refuses."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jielong.data.documents import Block, Document, Dropped, Rejected
-from jielong.data.pipeline.outputs import Folder, Output, task_output
+from jielong.data.pipeline.outputs import task_output
 from jielong.data.pipeline.parts import Part
+from jielong.data.pipeline.workspace import Workspace
 
 Reader = Callable[[Part], Iterator[Document | Rejected]]
 
@@ -15,30 +16,35 @@ Reader = Callable[[Part], Iterator[Document | Rejected]]
 class Extract:
     """The work of one task. `blocks` are those of each source, in order."""
 
+    at: Workspace
     parts: Sequence[Part]
     read: Reader
     blocks: Mapping[str, Sequence[Block]]
-    folder: Folder
 
     def __call__(self, task: int) -> None:
         """Read part number `task` and write what is left of it."""
         part, digest = self.parts[task], hashlib.sha256()
-        with task_output(self.folder, task) as output:
+        with task_output(self.at, "extract", task) as output:
             for record in self.read(part):
                 if isinstance(record, Rejected):
                     output.reject(record)
+                    continue
+                output.tally.count("extracted", record)
+                digest.update(record.text.encode(errors="replace"))
+                result = apply(self.blocks[part.source], record)
+                if isinstance(result, Dropped):
+                    output.drop(result)
                 else:
-                    output.tally.count("extracted", record)
-                    digest.update(record.text.encode(errors="replace"))
-                    self._clean(record, output)
+                    output.tally.count("clean", result)
+                    output.keep(result)
             output.tally.texts[f"{part.source}/{task:05d}"] = digest.hexdigest()
 
-    def _clean(self, document: Document, output: Output) -> None:
-        for block in self.blocks[document.source]:
-            result = block(document)
-            if isinstance(result, Dropped):
-                output.drop(result)
-                return
-            document = result
-        output.tally.count("clean", document)
-        output.keep(document)
+
+def apply(blocks: Iterable[Block], document: Document) -> Document | Dropped:
+    """One block after the other, until one drops the document."""
+    for block in blocks:
+        result = block(document)
+        if isinstance(result, Dropped):
+            return result
+        document = result
+    return document

@@ -4,7 +4,6 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -12,27 +11,38 @@ from jielong.data.dedup import digest, long_paragraphs
 from jielong.data.minhash import NearConfig, band_keys
 from jielong.data.near_duplicates import save_keys
 from jielong.data.pipeline.arrays import save_arrays
-from jielong.data.pipeline.outputs import Folder
-from jielong.data.pipeline.parts import parse, read_documents
+from jielong.data.pipeline.late import DecontaminationStep, gram_index
+from jielong.data.pipeline.parts import parse
 from jielong.data.pipeline.repeats import Fingerprints
+from jielong.data.pipeline.workspace import Workspace
 
 _BATCH = 256  # documents whose signatures are made together
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The work of one task: the table of one part's documents."""
+    """The work of one task: the tables of one part's documents. `ranks` is each source's trust."""
 
-    source: Folder
-    target: Path
+    at: Workspace
     ranks: Mapping[str, int]
     near: NearConfig | None
-    keys: Path
+    decontaminate: DecontaminationStep | None
     seed: int
 
     def __call__(self, task: int) -> None:
-        """Read the kept documents of part `task`, write their `Fingerprints`."""
-        path = self.source.file("kept", task)
+        """Read what is left of part `task`, write what tells it apart."""
+        save_arrays(self.at.file("fingerprints", task), self._table(task))
+        texts = (document.text for document in self.at.read("extract", task))
+        if self.near:
+            keys = _keys(texts, self.near, self.seed)
+            save_keys(self.at.file("keys", task, "npy"), keys)
+        if self.decontaminate:
+            texts = (document.text for document in self.at.read("extract", task))
+            counts = gram_index(self.decontaminate).count(texts)
+            save_keys(self.at.file("counts", task, "npy"), counts)
+
+    def _table(self, task: int) -> Fingerprints:
+        path = self.at.documents("extract", task)
         ids, ranks, offsets, texts = array("Q"), array("H"), array("Q"), array("Q")
         paragraphs, owners, places = array("Q"), array("L"), array("L")
         with path.open("rb") as file:
@@ -48,7 +58,7 @@ class Fingerprint:
                     owners.append(number)
                     places.append(place)
                 offset += len(line)
-        table = Fingerprints(
+        return Fingerprints(
             ids=np.array(ids, dtype=np.uint64),
             ranks=np.array(ranks, dtype=np.uint16),
             offsets=np.array(offsets, dtype=np.uint64),
@@ -57,10 +67,6 @@ class Fingerprint:
             owners=np.array(owners, dtype=np.uint32),
             places=np.array(places, dtype=np.uint32),
         )
-        save_arrays(self.target / f"{task:05d}.npz", table)
-        if self.near:
-            texts = (document.text for document in read_documents(path))
-            save_keys(self.keys / f"{task:05d}.npy", _keys(texts, self.near, self.seed))
 
 
 def _keys(texts: Iterator[str], near: NearConfig, seed: int) -> np.ndarray:

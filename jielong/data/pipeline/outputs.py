@@ -3,30 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import IO
 
 from jielong.core.files import atomic_writer, canonical_json
 from jielong.data.documents import Document, Dropped, Rejected
 from jielong.data.pipeline.tally import Tally
+from jielong.data.pipeline.workspace import Workspace
 
 _SHOWN = 400  # characters of a dropped document
-
-
-@dataclass(frozen=True)
-class Folder:
-    """Where one phase keeps its tasks' files: `kept`, `dropped`, `rejected` and `tally`."""
-
-    path: Path
-
-    def file(self, kind: str, task: int) -> Path:
-        """The file of one task."""
-        suffix = "json" if kind == "tally" else "jsonl"
-        return self.path / kind / f"{task:05d}.{suffix}"
-
-    def marks(self) -> Path:
-        """Where the engine notes which tasks are done."""
-        return self.path / "engine"
 
 
 def dropped_line(dropped: Dropped) -> bytes:
@@ -70,13 +54,13 @@ class Output:
 
 
 @contextmanager
-def task_output(folder: Folder, task: int) -> Iterator[Output]:
+def task_output(at: Workspace, phase: str, part: int) -> Iterator[Output]:
     """All files of one task, which appear together when the block ends without an error."""
     with ExitStack() as stack:
         files: dict[str, IO[bytes]] = {
-            kind: stack.enter_context(atomic_writer(folder.file(kind, task)))
+            kind: stack.enter_context(atomic_writer(at.file(f"{phase}/{kind}", part, "jsonl")))
             for kind in ("kept", "dropped", "rejected")
         }
         output = Output(Tally(), lambda kind, line: files[kind].write(line))
         yield output
-    output.tally.save(folder.file("tally", task))
+    output.tally.save(at.file(f"{phase}/tally", part, "json"))

@@ -1,81 +1,73 @@
-"""The phases of one run in order, and where in its work folder each leaves what it made."""
+"""The phases of one run in order."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from jielong.core.progress import say
 from jielong.data.documents import Block, Document
-from jielong.data.minhash import NO_KEY, NearConfig
-from jielong.data.near_duplicates import NearDuplicate, find, ranks, save_keys
+from jielong.data.minhash import NearConfig
 from jielong.data.pipeline import parts
-from jielong.data.pipeline.arrays import save_arrays
 from jielong.data.pipeline.assemble import Place
 from jielong.data.pipeline.catalogue import Catalogue
-from jielong.data.pipeline.compare import compare
+from jielong.data.pipeline.comparing import Compare
 from jielong.data.pipeline.engine import EngineConfig, run_phase
 from jielong.data.pipeline.extract import Extract, Reader
 from jielong.data.pipeline.fingerprint import Fingerprint
-from jielong.data.pipeline.outputs import Folder
+from jielong.data.pipeline.late import DecontaminationStep, LateBlocks, QualityStep, TrainQuality
 from jielong.data.pipeline.parts import Part
-from jielong.data.pipeline.repeats import Fingerprints
 from jielong.data.pipeline.select import Select
 from jielong.data.pipeline.tally import Tally
+from jielong.data.pipeline.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """A run of the phases over fixed parts. `names` are the sources, the most trusted first."""
+    """A run of the phases over fixed parts.
+
+    `names` are the sources, the most trusted first; `blocks` those of each source; documents of
+    the source `judged` go through the quality classifier, all others are trusted.
+    """
 
     work: Path
     parts: Sequence[Part]
     read: Reader
     blocks: Mapping[str, Sequence[Block]]
     names: Sequence[str]
+    judged: str
+    quality: QualityStep | None
     near: NearConfig | None
+    decontaminate: DecontaminationStep | None
     seed: int
     engine: EngineConfig
 
     @property
-    def extracted(self) -> Folder:
-        """The cleaned documents of each part."""
-        return Folder(self.work / "extract")
-
-    @property
-    def selected(self) -> Folder:
-        """Those that repeat nothing."""
-        return Folder(self.work / "select")
+    def at(self) -> Workspace:
+        """Where everything lies."""
+        return Workspace(self.work, len(self.parts))
 
     def run(self) -> None:
         """All phases but the last; what is done already is not done again."""
         parts.fix(self.work / "plan.jsonl", self.parts)
-        order = {name: rank for rank, name in enumerate(self.names)}
-        tables, keys, decisions, catalogues = (
-            self.work / name for name in ("fingerprints", "keys", "decisions", "catalogues")
-        )
-        self._phase("extract", Extract(self.parts, self.read, self.blocks, self.extracted))
-        self._phase(
-            "fingerprint", Fingerprint(self.extracted, tables, order, self.near, keys, self.seed)
-        )
-        compare_ = _Compare(len(self.parts), self.extracted, tables, keys, self.near, decisions)
-        self._phase("compare", compare_, tasks=1)
-        self._phase(
-            "select", Select(self.extracted, decisions, (), order, self.selected, catalogues)
-        )
+        at, ranks = self.at, {name: rank for rank, name in enumerate(self.names)}
+        late = LateBlocks(at, self.judged, self.quality, self.decontaminate, self.seed)
+        self._phase("extract", Extract(at, self.parts, self.read, self.blocks))
+        if self.quality:
+            learn = TrainQuality(at, self.quality, self.parts, self.judged, self.read, self.seed)
+            self._phase("quality", learn, tasks=1)
+        self._phase("fingerprint", Fingerprint(at, ranks, self.near, self.decontaminate, self.seed))
+        self._phase("compare", Compare(at, self.near), tasks=1)
+        self._phase("select", Select(at, ranks, late))
 
     def catalogues(self) -> list[Catalogue]:
         """What is known of the selected documents, part by part."""
-        folder = self.work / "catalogues"
-        return [Catalogue.load(_table(folder, task)) for task in range(len(self.parts))]
+        return list(map(Catalogue.load, self.at.files("catalogues")))
 
     def documents(self, places: Iterable[Place]) -> Iterator[Document]:
         """The selected documents at these places, one at a time."""
         with ExitStack() as stack:
-            paths = [self.selected.file("kept", task) for task in range(len(self.parts))]
+            paths = [self.at.documents("select", part) for part in range(len(self.parts))]
             files = [stack.enter_context(path.open("rb")) for path in paths]
             for place in places:
                 files[place.part].seek(place.offset)
@@ -83,58 +75,10 @@ class Pipeline:
 
     def tally(self) -> Tally:
         """The counts of all phases."""
-        folders = (self.extracted, self.selected)
-        tasks = range(len(self.parts))
-        return Tally.sum(folder.file("tally", task) for folder in folders for task in tasks)
+        phases = ("extract", "select")
+        return Tally.sum(path for name in phases for path in self.at.files(f"{name}/tally", "json"))
 
     def _phase(self, name: str, work: Callable[[int], None], tasks: int | None = None) -> None:
         count = len(self.parts) if tasks is None else tasks
         say(f"prepare: {name}, {count} task{'s' if count > 1 else ''}")
         run_phase(work, count, self.work / "engine" / name, self.engine)
-
-
-@dataclass(frozen=True)
-class _Compare:
-    """Phase 3 as the engine calls it."""
-
-    count: int
-    extracted: Folder
-    tables: Path
-    keys: Path
-    near: NearConfig | None
-    decisions: Path
-
-    def __call__(self, task: int) -> None:  # noqa: ARG002 - there is one
-        tables = [Fingerprints.load(_table(self.tables, part)) for part in range(self.count)]
-        if self.near is None:
-            decided = compare(tables)
-        else:
-            decided = compare(tables, partial(self._near, tables, self.near))
-        for part, decisions in enumerate(decided):
-            save_arrays(_table(self.decisions, part), decisions)
-
-    def _near(
-        self, tables: list[Fingerprints], near: NearConfig, left: list[np.ndarray]
-    ) -> list[NearDuplicate]:
-        """Near repeats among the documents that are left."""
-        keys = [self.keys / f"{part:05d}.npy" for part in range(self.count)]
-        for path, kept in zip(keys, left, strict=True):
-            found = np.load(path)
-            found[:, ~kept] = NO_KEY
-            save_keys(path, found)
-
-        def fetch(part: int, row: int) -> str:
-            path = self.extracted.file("kept", part)
-            with path.open("rb") as file:
-                file.seek(int(tables[part].offsets[row]))
-                return parts.parse(file.readline(), path).text
-
-        rank = ranks(
-            np.concatenate([table.ranks for table in tables]),
-            np.concatenate([table.ids for table in tables]),
-        )
-        return find(keys, rank, fetch, near)
-
-
-def _table(folder: Path, task: int) -> Path:
-    return folder / f"{task:05d}.npz"

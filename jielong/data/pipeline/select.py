@@ -1,56 +1,46 @@
-"""Phase 4: carry the decisions out, remove test items, and note what assembling needs to know."""
+"""Phase 4: carry the decisions out, apply the late rules, and catalogue what is left."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from jielong.data.dedup import PARAGRAPH_END
-from jielong.data.documents import Block, Document, Dropped
+from jielong.data.documents import Document, Dropped
 from jielong.data.pipeline.catalogue import Cataloguer
 from jielong.data.pipeline.compare import EXACT, KEPT, Decisions
-from jielong.data.pipeline.outputs import Folder, task_output
-from jielong.data.pipeline.parts import read_documents
+from jielong.data.pipeline.extract import apply
+from jielong.data.pipeline.late import LateBlocks
+from jielong.data.pipeline.outputs import task_output
+from jielong.data.pipeline.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Select:
     """The work of one task: the last documents of one part, and their catalogue."""
 
-    source: Folder
-    decisions: Path
-    blocks: Sequence[Block]
+    at: Workspace
     ranks: Mapping[str, int]
-    target: Folder
-    catalogues: Path
+    late: LateBlocks
 
     def __call__(self, task: int) -> None:
         """Apply part `task`'s decisions to its documents."""
-        decisions = Decisions.load(self.decisions / f"{task:05d}.npz")
+        decisions = Decisions.load(self.at.file("decisions", task))
         cuts: dict[int, set[int]] = defaultdict(set)
         for owner, place in zip(decisions.owners, decisions.places, strict=True):
             cuts[int(owner)].add(int(place))
-        catalogue = Cataloguer(self.ranks)
-        with task_output(self.target, task) as output:
-            documents = read_documents(self.source.file("kept", task))
-            for number, document in enumerate(documents):
+        catalogue, blocks = Cataloguer(self.ranks), self.late()
+        with task_output(self.at, "select", task) as output:
+            for number, document in enumerate(self.at.read("extract", task)):
                 result = _decide(document, number, decisions, cuts.get(number))
                 if not isinstance(result, Dropped):
                     output.tally.count("unique", result)
-                    result = self._clean(result)
+                    result = apply(blocks, result)
                 if isinstance(result, Dropped):
                     output.drop(result)
                 else:
+                    output.tally.count("selected", result)
                     catalogue.add(result, output.keep(result))
-        catalogue.save(self.catalogues / f"{task:05d}.npz")
-
-    def _clean(self, document: Document) -> Document | Dropped:
-        for block in self.blocks:
-            result = block(document)
-            if isinstance(result, Dropped):
-                return result
-            document = result
-        return document
+        catalogue.save(self.at.file("catalogues", task))
 
 
 def _decide(

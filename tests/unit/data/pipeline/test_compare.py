@@ -10,10 +10,11 @@ from jielong.data.near_duplicates import NearDuplicate
 from jielong.data.pipeline.arrays import save_arrays
 from jielong.data.pipeline.compare import NEAR, compare
 from jielong.data.pipeline.fingerprint import Fingerprint
-from jielong.data.pipeline.outputs import Folder, task_output
-from jielong.data.pipeline.parts import read_documents
+from jielong.data.pipeline.late import LateBlocks
+from jielong.data.pipeline.outputs import task_output
 from jielong.data.pipeline.repeats import Fingerprints, first_of_each
 from jielong.data.pipeline.select import Select
+from jielong.data.pipeline.workspace import Workspace
 
 LONG = (
     "这是我们自己写的一段话，它要比四十个字长，这样才算得上一个段落，"
@@ -26,29 +27,22 @@ def document(text: str, source: str = "a", key: str = "") -> Document:
     return Document(source=source, key=key or text, text=text, lang="zh", group="g")
 
 
-def fingerprints(folder: Path, parts: list[list[Document]]) -> list[Fingerprints]:
-    cleaned = Folder(folder / "clean")
-    for task, documents in enumerate(parts):
-        with task_output(cleaned, task) as output:
+def fingerprints(at: Workspace, parts: list[list[Document]]) -> list[Fingerprints]:
+    for part, documents in enumerate(parts):
+        with task_output(at, "extract", part) as output:
             for one in documents:
                 output.keep(one)
-        Fingerprint(cleaned, folder / "tables", RANKS, None, folder / "keys", 0)(task)
-    tables = [folder / "tables" / f"{task:05d}.npz" for task in range(len(parts))]
-    return list(map(Fingerprints.load, tables))
+        Fingerprint(at, RANKS, None, None, 0)(part)
+    return list(map(Fingerprints.load, at.files("fingerprints")))
 
 
 def unique(folder: Path, *parts: list[Document]) -> list[Document]:
     """What is left of some parts."""
-    decided = compare(fingerprints(folder, list(parts)))
-    found = []
-    for task, decisions in enumerate(decided):
-        save_arrays(folder / "decisions" / f"{task:05d}.npz", decisions)
-        selected = Folder(folder / "select")
-        names = (folder / "clean", folder / "decisions", folder / "catalogues")
-        clean, decisions_, catalogues = names
-        Select(Folder(clean), decisions_, (), RANKS, selected, catalogues)(task)
-        found += read_documents(selected.file("kept", task))
-    return found
+    at = Workspace(folder, len(parts))
+    for part, decisions in enumerate(compare(fingerprints(at, list(parts)))):
+        save_arrays(at.file("decisions", part), decisions)
+        Select(at, RANKS, LateBlocks(at, "files", None, None, 0))(part)
+    return [document for part in range(len(parts)) for document in at.read("select", part)]
 
 
 def test_the_first_in_the_given_order_stands_for_its_equals() -> None:
@@ -91,7 +85,7 @@ def test_planted_duplicates_are_all_found_in_any_order(tmp_path: Path) -> None:
 
 def test_what_is_nearly_the_same_goes_by_the_callers_word(tmp_path: Path) -> None:
     parts = [[document("甲"), document("乙")], [document("丙"), document("甲。", "b")]]
-    tables = fingerprints(tmp_path, parts)
+    tables = fingerprints(Workspace(tmp_path, 2), parts)
     asked = []
 
     def near(left: list[np.ndarray]) -> list[NearDuplicate]:

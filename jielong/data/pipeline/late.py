@@ -1,0 +1,129 @@
+"""The rules that have to have seen the whole corpus: quality, learned from it, and leaked items."""
+
+import heapq
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from jielong.core.errors import DataError
+from jielong.core.files import write_atomic
+from jielong.core.seeds import derive
+from jielong.data import decontaminate
+from jielong.data.decontaminate import DecontaminationConfig, Decontaminator, GramIndex
+from jielong.data.documents import Block, Document, Dropped, Rejected
+from jielong.data.filters import quality
+from jielong.data.filters.quality import QualityConfig, QualityModel
+from jielong.data.pipeline.parts import Part
+from jielong.data.pipeline.workspace import Workspace
+
+_MOST = 20_000  # documents that a classifier learns from
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityStep(QualityConfig):
+    """`positives` are trusted sources; `negatives` patterns of bad files, else damage is made."""
+
+    positives: tuple[str, ...]
+    negatives: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.positives:
+            raise ValueError("positives: empty: name the sources whose text is good")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecontaminationStep(DecontaminationConfig):
+    """`files` are JSON Lines of evaluation items, of which `fields` are read (none: all texts)."""
+
+    files: tuple[str, ...]
+    fields: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.files:
+            raise ValueError("files: empty: name the files of evaluation items")
+
+
+@lru_cache(maxsize=1)
+def gram_index(step: DecontaminationStep) -> GramIndex:
+    """The index of a recipe's items; made once in each process."""
+    items = decontaminate.load_items([Path(name) for name in step.files], step.fields)
+    return decontaminate.build_index(items, step)
+
+
+@dataclass(frozen=True)
+class TrainQuality:
+    """The phase between extracting and comparing that learns what good text is; it has one task."""
+
+    at: Workspace
+    step: QualityStep
+    parts: Sequence[Part]
+    judged: str
+    """The source whose documents will be judged; "match" fits alpha to them."""
+    read: Callable[[Part], Iterator[Document | Rejected]]
+    seed: int
+
+    def __call__(self, task: int) -> None:  # noqa: ARG002 - there is one
+        """Write the classifier, and beside it the alpha of the resampling."""
+        positives = self._drawn(self.step.positives)
+        if missing := sorted(
+            set(self.step.positives) - {document.source for document in positives}
+        ):
+            raise DataError(
+                f"quality.positives: {missing[0]}: no document of it is left to learn from: name a "
+                "source that the recipe reads"
+            )
+        bad = self.read(Part(source=self.judged, inputs=self.step.negatives))
+        negatives = [record for record in bad if isinstance(record, Document)]
+        model = quality.train(positives, negatives, self.seed)
+        model.save(self.at.quality)
+        alpha = self.step.alpha
+        if not isinstance(alpha, float):
+            scores = [model.score(d.text, d.lang) for d in self._drawn((self.judged,))]
+            alpha = quality.match_alpha(scores, model.positive_scores())
+        write_atomic(self.at.quality / "alpha.json", json.dumps(alpha))
+
+    def _drawn(self, sources: Sequence[str]) -> list[Document]:
+        """A bounded number of documents of these sources, drawn by digest."""
+        found = (
+            document
+            for task, part in enumerate(self.parts)
+            if part.source in sources
+            for document in self.at.read("extract", task)
+        )
+        return heapq.nsmallest(
+            _MOST, found, key=lambda document: derive(self.seed, "judge", document.id)
+        )
+
+
+@dataclass(frozen=True)
+class LateBlocks:
+    """The blocks of the select phase, made in the process that needs them."""
+
+    at: Workspace
+    judged: str
+    quality: QualityStep | None
+    decontaminate: DecontaminationStep | None
+    seed: int
+
+    def __call__(self) -> list[Block]:
+        """Quality first: what it drops need not be searched."""
+        blocks: list[Block] = []
+        if self.quality:
+            alpha = json.loads((self.at.quality / "alpha.json").read_text(encoding="utf-8"))
+            judge = quality.block(QualityModel.load(self.at.quality), alpha, self.seed)
+            blocks.append(partial(_if_from, self.judged, judge))
+        if self.decontaminate:
+            counts = sum(map(np.load, self.at.files("counts", "npy")))
+            blocks.append(Decontaminator(gram_index(self.decontaminate), np.asarray(counts)))
+        return blocks
+
+
+def _if_from(source: str, block: Block, document: Document) -> Document | Dropped:
+    """Curated sources are trusted as they are."""
+    return block(document) if document.source == source else document
