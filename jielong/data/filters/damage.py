@@ -14,8 +14,8 @@ from jielong.data.clean import is_han
 from jielong.data.documents import Document
 
 _TOKEN = re.compile(r"[A-Za-z\u00c0-\u024f0-9]+|\S")
-_GAP = re.compile(r"([A-Za-z\u00c0-\u024f0-9]+|\S)")
-_SHUFFLED_REACH = 12  # tokens: near enough that the topic of a passage stays
+_WORD = re.compile(r"([A-Za-z\u00c0-\u024f0-9]+|[^\W\d_])")
+_SHUFFLED_REACH = 12  # words: near enough that the topic of a passage stays
 _MISREAD = {
     "l": "1",
     "o": "0",
@@ -37,11 +37,11 @@ _REPEATED_TOKENS = (2, 12)  # how long the phrase is
 
 
 def shuffle(text: str, random: Random) -> str:
-    """Words and characters out of order; spaces and lines stay where they were."""
-    parts = _GAP.split(text)
-    tokens = parts[1::2]
-    keys = [(place + random.uniform(0, _SHUFFLED_REACH), place) for place in range(len(tokens))]
-    parts[1::2] = [tokens[place] for _, place in sorted(keys)]
+    """Words and characters out of order; punctuation, spaces and lines stay where they were."""
+    parts = _WORD.split(text)
+    words = parts[1::2]
+    keys = [(place + random.uniform(0, _SHUFFLED_REACH), place) for place in range(len(words))]
+    parts[1::2] = [words[place] for _, place in sorted(keys)]
     return "".join(parts)
 
 

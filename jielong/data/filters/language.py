@@ -115,11 +115,10 @@ def _identifier(languages: tuple[str, ...]) -> Any:  # noqa: ANN401 - py3langid 
             "telling languages apart needs py3langid: pip install 'jielong[data]'"
         ) from None
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    known = sorted(set(identifier.nb_classes))
-    unknown = [language for language in languages if language not in known]
-    if unknown:
+    if unknown := sorted(set(languages).difference(identifier.nb_classes)):
         raise DataError(
-            f"language.alphabetic: {', '.join(unknown)}: py3langid knows {', '.join(known)}"
+            f"language.alphabetic: {', '.join(unknown)}: unknown to py3langid: "
+            "use ISO 639 codes, such as 'de'"
         )
     identifier.set_languages(languages)
     return identifier

@@ -65,13 +65,10 @@ def mask(text: str, lang: str, config: PersonalConfig) -> tuple[str, Counter[str
 
 def _substitute(kind: Kind, placeholder: str, text: str) -> tuple[str, int]:
     """`text` with the placeholder wherever the kind is found, and how often that is."""
-    count = 0
-
-    def replaced(match: re.Match[str]) -> str:
-        nonlocal count
-        if not kind.is_personal(match):
-            return match[0]
-        count += 1
-        return match.groupdict().get("cue", "") + placeholder
-
-    return kind.pattern.sub(replaced, text), count
+    parts: list[str] = []
+    end = 0
+    for match in kind.pattern.finditer(text):
+        if kind.is_personal(match):
+            parts += text[end : match.start()], match.groupdict().get("cue", ""), placeholder
+            end = match.end()
+    return "".join(parts) + text[end:], len(parts) // 3

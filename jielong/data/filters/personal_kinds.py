@@ -25,7 +25,7 @@ _REACH = 16  # how far back a word may stand that says what a number is
 _NUMBERED_THING = re.compile(
     r"(?:订单|单号|编号|流水|序号|序列|批号|货号|条码|文号|案号|索引|期号|时间戳|书号|刊号|专利|编码|代码"
     r"|\b(?:ISBN|ISSN|DOI|orders?|serial|invoice|ticket|tracking|build|timestamp|No\.|ID)|#)"
-    r"[^0-9\n。；;，]{0,10}$",
+    r"[^0-9\n。；;，]{0,10}$|第 ?$",
     re.IGNORECASE,
 )
 _TELEPHONE = re.compile(
@@ -105,7 +105,7 @@ _PHONE = re.compile(
     rf"{_NONE_BEFORE}(?:"
     r"(?:(?:\+|00)?86[ -]?)?1(?:3[0-9]|4[014-9]|5[0-35-9]|6[2567]|7[0-8]|8[0-9]|9[0-35-9])"
     r"(?P<gap>[ -]?)[0-9]{4}(?P=gap)[0-9]{4}"
-    rf"|(?:[(（]0{_AREA}[)）] ?|(?:0|(?:\+|00)86[ -]?){_AREA}[ -]?)[2-8][0-9]{{6,7}}"
+    rf"|(?:[(（]0{_AREA}[)）] ?|(?:0|(?:\+|00)86[ -]?){_AREA}[ -]?)[2-8][0-9]{{2,3}}[ -]?[0-9]{{4}}"
     rf"(?:(?:-|转)[0-9]{{1,5}})?){_NONE_AFTER}"
 )
 

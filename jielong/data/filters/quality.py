@@ -190,6 +190,11 @@ def keep_probability(score: float, alpha: float) -> float:
     return (2 - score) ** -alpha
 
 
+def is_drawn(document_id: str, score: float, alpha: float, seed: int) -> bool:
+    """Whether this document is among those kept, whatever other documents there are."""
+    return derive(seed, "quality", document_id) / _DRAWS < keep_probability(score, alpha)
+
+
 def match_alpha(scores: Sequence[float], wanted: Sequence[float]) -> float:
     """The alpha with which what is kept of `scores` has the mean of `wanted`, to 0.01.
 
@@ -222,10 +227,9 @@ def _resample(
     document: Document, model: QualityModel, alpha: float, seed: int
 ) -> Document | Dropped:
     score = model.score(document.text, document.lang)
-    probability = keep_probability(score, alpha)
-    if derive(seed, "quality", document.id) / _DRAWS < probability:
+    if is_drawn(document.id, score, alpha, seed):
         return document
-    detail = f"score {score:.4f}: kept with probability {probability:.4f}"
+    detail = f"score {score:.4f}: kept with probability {keep_probability(score, alpha):.4f}"
     return Dropped(document=document, rule="quality.score", detail=detail)
 
 
