@@ -24,8 +24,12 @@ from jielong.core.run_dir import MANIFEST, RunDir
 from jielong.core.seeds import derive
 from jielong.data import fetch, lexicon_build, mixture, sources
 from jielong.data.clean import normalise
-from jielong.data.documents import Document, Dropped
+from jielong.data.documents import Block, Document, Dropped
 from jielong.data.extract import corpus, files
+from jielong.data.filters import heuristics, language, personal
+from jielong.data.filters.heuristics import HeuristicsConfig
+from jielong.data.filters.language import LanguageConfig
+from jielong.data.filters.personal import PersonalConfig
 from jielong.data.minhash import NearConfig
 from jielong.data.mixture import PhaseConfig
 from jielong.data.pipeline import evidence
@@ -65,6 +69,9 @@ class PrepareConfig:
     valid_share: float = 0.055
     cache_dir: str = "~/.cache/jielong"
     offline: bool = False
+    language: LanguageConfig | None = None
+    heuristics: HeuristicsConfig | None = None
+    personal: PersonalConfig | None = None
     quality: QualityStep | None = None
     near: NearConfig | None = None
     decontaminate: DecontaminationStep | None = None
@@ -92,7 +99,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
         work=run_dir.path.resolve() / "work",
         parts=planned,
         read=_Reader(archives, Path.cwd()),
-        blocks=dict.fromkeys(names, (_spelling,)),
+        blocks={name: _blocks(config, name) for name in names},
         names=names,
         judged=FILES,
         quality=config.quality,
@@ -165,6 +172,19 @@ def _parse(names: Sequence[str], archives: Mapping[str, Path]) -> corpus.Corpus:
         if name in archives
     }
     return corpus.parse(members, with_stdlib="stdlib" in names)
+
+
+def _blocks(config: PrepareConfig, source: str) -> tuple[Block, ...]:
+    """The cleaning steps of one source: the rules are for text that nobody has looked at yet."""
+    blocks: list[Block] = [_spelling]
+    if source == FILES:
+        if config.language:
+            blocks.append(language.block(config.language))
+        if config.heuristics:
+            blocks.append(heuristics.block(config.heuristics))
+        if config.personal:
+            blocks.append(personal.block(config.personal))
+    return tuple(blocks)
 
 
 def _spelling(document: Document) -> Document | Dropped:

@@ -19,12 +19,10 @@ Size = dict[str, int]
 
 @dataclass
 class Tally:
-    """`counts[source, step]` and `dropped[source, rule]`, each a pair (documents, bytes)."""
+    """How many documents and bytes there were of each (source, step)."""
 
     documents: Counter[tuple[str, str]] = field(default_factory=Counter)
     bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    marks: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Things counted inside documents, by source and kind, such as masked e-mail addresses."""
     texts: dict[str, str] = field(default_factory=dict)
     """For "source/task" the SHA-256 of the text that the task extracted."""
 
@@ -37,7 +35,6 @@ class Tally:
         """Take over another task's counts."""
         self.documents += other.documents
         self.bytes += other.bytes
-        self.marks += other.marks
         self.texts |= other.texts
 
     def size(self, source: str, step: str) -> Size:
@@ -78,7 +75,7 @@ class Tally:
         return total
 
 
-_COUNTERS = ("documents", "bytes", "marks")
+_COUNTERS = ("documents", "bytes")
 
 
 def _rows(counter: Counter[tuple[str, str]]) -> list[tuple[str, str, int]]:
