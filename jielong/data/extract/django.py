@@ -1,0 +1,21 @@
+"""The documentation of Django: English about building for the web, with its code."""
+
+from collections.abc import Iterable, Iterator
+
+from jielong.data.archives import Member
+from jielong.data.documents import Document, pack
+from jielong.data.extract import restructured_text
+
+_DOCUMENT_BYTES = 3000
+_LEAST_BLOCKS = 3  # fewer are a list of links, or of packages
+
+
+def documents(members: Iterable[Member]) -> Iterator[Document]:
+    """About 3 kB of one page to a document, never cut inside of code; a page is one group."""
+    for member in members:
+        page = member.name.partition("/docs/")[2].removesuffix(".txt")
+        blocks = restructured_text.blocks(member.data.decode())
+        if len(blocks) >= _LEAST_BLOCKS:
+            for part, text in enumerate(pack(blocks, _DOCUMENT_BYTES)):
+                key = f"{page}/{part}"
+                yield Document(source="django", key=key, text=text, lang="en", group=page)
