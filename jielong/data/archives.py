@@ -20,7 +20,15 @@ from jielong.data.sources import Kind, Part, Source
 
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER_BYTES = 60
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, OSError, ValueError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+)
 
 
 class Member(NamedTuple):
@@ -75,7 +83,9 @@ def _read(source: Source, path: Path, entry: _Entry, limit: int) -> bytes:
     except _BROKEN as error:
         raise _broken(source, path, error) from None
     if len(data) > limit:
-        raise DataError(f"source {source.id!r}: {entry.name} is larger than {limit:,} bytes: refused")
+        raise DataError(
+            f"source {source.id!r}: {entry.name} is larger than {limit:,} bytes: refused"
+        )
     return data
 
 

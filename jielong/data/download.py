@@ -82,10 +82,10 @@ def get(place: Place, *, accept: str, limit: int) -> Answer:
     if len(body) > limit:
         raise TransferError(f"{place} is larger than {limit:,} bytes")
     # The password goes on to the files of the same host, as it does with pip.
-    same_host = urlsplit(response.url).netloc == urlsplit(str(place)).netloc
-    url = urlunsplit(urlsplit(response.url)._replace(netloc=urlsplit(place.url).netloc))
-    kind = response.headers.get_content_type()
-    return Answer(url if same_host else response.url, kind, body)
+    found, kind = urlsplit(str(response.url)), response.headers.get_content_type()
+    if found.netloc == urlsplit(str(place)).netloc:
+        found = found._replace(netloc=urlsplit(place.url).netloc)
+    return Answer(urlunsplit(found), kind, body)
 
 
 def save(place: Place, target: Path) -> None:
@@ -101,13 +101,13 @@ def save(place: Place, target: Path) -> None:
             if done > _LARGEST_BYTES:
                 raise TransferError(f"{place} is larger than {_LARGEST_BYTES:,} bytes")
             file.write(chunk)
-    if expected is not None and done != int(expected):
-        raise TransferError(f"{place} broke off after {done:,} of {int(expected):,} bytes", may_pass=True)
+    if expected is not None and str(done) != expected:
+        raise TransferError(f"{place} broke off after {done} of {expected} bytes", may_pass=True)
 
 
 @contextmanager
 def _opened(place: Place, accept: str) -> Iterator[Any]:
-    request = Request(str(place), headers={"Accept": accept, "User-Agent": "jielong"})  # noqa: S310
+    request = Request(str(place), headers={"Accept": accept, "User-Agent": "jielong"})
     name, _, password = urlsplit(place.url).netloc.rpartition("@")[0].partition(":")
     if name:
         token = b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()

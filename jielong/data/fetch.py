@@ -166,9 +166,10 @@ def _bring(archive: Archive, target: Path) -> None:
         for place in registries.places(archive):
             try:
                 download.save(place, target)
-                return
             except TransferError as error:
                 refusals.append(error)
+            else:
+                return
     except TransferError as error:
         refusals.append(error)
     raise TransferError.of_all(refusals)

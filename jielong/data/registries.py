@@ -1,7 +1,7 @@
 """Where this machine gets packages from: the settings of pip, npm and apt, and nothing else.
 
-No host is named here. What a user has set for an installer, a mirror or a company's own index, holds
-for us too, and where nothing is set the installer is asked for its default.
+No host is named here. What a user has set for an installer, such as a mirror or a company's own
+index, holds for us too, and where nothing is set the installer is asked for its default.
 """
 
 import ast
@@ -120,11 +120,10 @@ def _pip_default_index() -> str:
 
 def _npm_setting(name: str) -> str | None:
     """A setting of npm: from the environment, the user's file, or npm itself if it is there."""
-    for variable in (f"npm_config_{name}", f"NPM_CONFIG_{name.upper()}"):
-        if value := os.environ.get(variable):
-            return value
-    own = os.environ.get("npm_config_userconfig") or os.environ.get("NPM_CONFIG_USERCONFIG")
-    path = Path(own or "~/.npmrc").expanduser()
+    variables = {key.lower(): value for key, value in os.environ.items()}  # npm takes either case
+    if value := variables.get(f"npm_config_{name}"):
+        return value
+    path = Path(variables.get("npm_config_userconfig", "~/.npmrc")).expanduser()
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     for line in lines:
         key, _, value = line.partition("=")
@@ -141,7 +140,9 @@ def _apt_mirrors() -> list[str]:
     if command is None:
         raise TransferError("there is no apt on this machine")
     told = _output([command, "indextargets", "--format", "$(REPO_URI)"]).split()
-    roots = [root for root in dict.fromkeys(told) if urlsplit(root).scheme in ("http", "https", "file")]
+    roots = [
+        root for root in dict.fromkeys(told) if urlsplit(root).scheme in ("http", "https", "file")
+    ]
     if not roots:
         raise TransferError("apt is set to no mirror")
     return roots

@@ -16,7 +16,7 @@ from jielong.core.files import canonical_json, sha256_file, write_atomic
 from jielong.core.progress import say
 from jielong.core.run_dir import RunDir
 from jielong.core.seeds import derive
-from jielong.data import dedup, fetch, lexicon_build, sources
+from jielong.data import archives, dedup, fetch, lexicon_build, sources
 from jielong.data.clean import normalise
 from jielong.data.documents import Document
 from jielong.data.extract import corpus, files
@@ -60,12 +60,12 @@ class PrepareConfig:
 def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     """Write documents/{train,valid}.jsonl and lexicon.json into the run directory."""
     chosen = [sources.lookup(name) for name in config.sources]
-    members = _members(config, chosen)
+    fetched = _fetch(config, chosen)
     own = list(files.documents(config.files))
     run_dir = RunDir.create(config.run_dir, stage="prepare", config=config, resume=resume)
-    parsed = corpus.parse(members, with_stdlib="stdlib" in config.sources)
+    documents, parsed = _read(chosen, fetched.paths)
     funnel = Funnel()
-    sides = _select([*parsed.documents(), *own], config, funnel)
+    sides = _select([*documents, *own], config, funnel)
     outputs = [run_dir.path / "lexicon.json"]
     held_out = "\n".join(document.text for document in sides["valid"])
     lexicon_build.build(parsed, held_out).save(outputs[0])
@@ -73,6 +73,8 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
         outputs.append(run_dir.path / "documents" / f"{side}.jsonl")
         _write(outputs[-1], documents, config.seed)
     report = {s.id: _terms(s) | _figures(s.id, funnel) for s in chosen}
+    for name, reason in fetched.skipped.items():
+        report[name]["skipped"] = reason
     if own:
         report[FILES] = _figures(FILES, funnel)
     hashes = {p.relative_to(run_dir.path).as_posix(): sha256_file(p) for p in outputs}
@@ -107,7 +109,7 @@ def _select(
     return sides
 
 
-def _members(config: PrepareConfig, chosen: Sequence[sources.Source]) -> dict[str, bytes]:
+def _fetch(config: PrepareConfig, chosen: Sequence[sources.Source]) -> fetch.Fetched:
     copies = {
         name: Path(source.path).expanduser()
         for name, source in config.sources.items()
@@ -116,8 +118,27 @@ def _members(config: PrepareConfig, chosen: Sequence[sources.Source]) -> dict[st
     cache = fetch.Cache(
         directory=Path(config.cache_dir).expanduser(), offline=config.offline, local_copies=copies
     )
-    paths = fetch.fetch_all(chosen, cache)
-    return {s.id: fetch.read_member(s, paths[s.id]) for s in chosen if s.id in paths}
+    return fetch.fetch_all(chosen, cache)
+
+
+def _read(
+    chosen: Sequence[sources.Source], paths: dict[str, Path]
+) -> tuple[list[Document], corpus.Corpus]:
+    """The documents of every source, and what the lexicon is made from."""
+    documents: list[Document] = []
+    parsed: dict[str, bytes] = {}
+    for source in chosen:
+        if source.archive is None:
+            documents += corpus.documents(source.id)
+        elif source.id in paths:
+            for part in source.parts:
+                members = archives.read(source, paths[source.id], part)
+                if source.id in corpus.LEXICON_SOURCES:
+                    members = list(members)
+                    parsed[source.id] = members[0].data
+                documents += corpus.documents(source.id, members)
+    with_stdlib = any(source.id == "stdlib" for source in chosen)
+    return documents, corpus.parse(parsed, with_stdlib=with_stdlib)
 
 
 def _clean(documents: Iterable[Document]) -> list[Document]:
@@ -178,7 +199,7 @@ def _terms(source: sources.Source) -> dict[str, Any]:
         return terms
     archive = source.archive
     pin = {"pin": archive.pin, "file": archive.file, "sha256": archive.sha256}
-    return {**terms, **pin, "member": source.member}
+    return {**terms, **pin, "members": [path for part in source.parts for path in part.paths]}
 
 
 def _figures(source: str, funnel: Funnel) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""Small talk in question and answer, by subject."""
+"""Small talk, by subject: questions with their answers, and a few longer conversations."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -10,48 +12,61 @@ from jielong.data.archives import Member
 from jielong.data.documents import Document, pack
 
 _DOCUMENT_BYTES = 1000
+_ANSWERS_TO_ONE = frozenset(("computers", "emotion", "psychology"))
+"""Subjects in which all that follows a question are answers to it, not turns of a talk."""
+
+_LOST_CODE = re.compile(r"(=|#|\bin[)}]?)[ \t]*$", re.MULTILINE)
+"""Some code in the file has lost what stood in square brackets: `numbers =`, `{x for x in}`."""
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """What one side says, and what the other answers."""
+class Conversation:
+    """What two sides say in turn."""
 
     subject: str
     lang: Literal["zh", "en"]
-    question: str
-    answer: str
+    turns: tuple[str, ...]
 
 
-def parse(members: Iterable[Member]) -> list[Exchange]:
-    """Every exchange once, where it stands first: half of what is written is repetition."""
-    found: dict[tuple[str, str], Exchange] = {}
+def parse(members: Iterable[Member]) -> list[Conversation]:
+    """Every conversation once, where it stands first: half of the files is repetition."""
+    found: dict[tuple[str, ...], Conversation] = {}
     for member in members:
         path = PurePosixPath(member.name)
         lang = "zh" if path.parent.name == "chinese" else "en"
-        for turns in _load(member)["conversations"]:
-            said = [" ".join(str(turn).split()) for turn in turns]
-            for question, answer in zip(said, said[1:], strict=False):
-                if question and answer:
-                    exchange = Exchange(path.stem, lang, question, answer)
-                    found.setdefault((question, answer), exchange)
+        for turns in _conversations(path.stem, member.data):
+            if all(turns) and not any(map(_LOST_CODE.search, turns)):
+                found.setdefault(turns, Conversation(path.stem, lang, turns))
     return list(found.values())
 
 
-def documents(exchanges: Iterable[Exchange]) -> Iterator[Document]:
-    """Neighbouring exchanges of one subject, about 1 kB to a document."""
-    by_subject: dict[tuple[str, Literal["zh", "en"]], list[str]] = {}
-    for each in exchanges:
-        told = by_subject.setdefault((each.subject, each.lang), [])
-        told.append(f"{each.question}\n{each.answer}")
-    for (subject, lang), texts in by_subject.items():
+def documents(conversations: Iterable[Conversation]) -> Iterator[Document]:
+    """Neighbouring conversations of one subject, about 1 kB to a document; a line is a turn."""
+    for (lang, subject), found in groupby(
+        conversations, key=lambda each: (each.lang, each.subject)
+    ):
+        texts = ("\n".join(each.turns) for each in found)
         for part, text in enumerate(pack(texts, _DOCUMENT_BYTES)):
             key = f"{lang}/{subject}/{part}"
             yield Document(source="chatter", key=key, text=text, lang=lang, group=key)
 
 
-def _load(member: Member) -> dict[str, list[list[str]]]:
+def _conversations(subject: str, data: bytes) -> Iterator[tuple[str, ...]]:
     try:
         import yaml
     except ImportError:
         raise DataError("source 'chatter' needs PyYAML: pip install 'jielong[data]'") from None
-    return yaml.safe_load(member.data)
+    for listed in yaml.safe_load(data)["conversations"]:
+        if isinstance(listed, list):  # one is a stray sentence
+            first, *others = (_turn(str(turn)) for turn in listed)
+            if subject in _ANSWERS_TO_ONE:
+                yield from ((first, other) for other in others)
+            elif others:
+                yield (first, *others)
+
+
+def _turn(text: str) -> str:
+    """Spaces made single, except where code is set out."""
+    if "```" in text:
+        return "\n".join(line.rstrip() for line in text.strip().splitlines() if line.strip())
+    return " ".join(text.split())

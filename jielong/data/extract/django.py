@@ -16,6 +16,19 @@ def documents(members: Iterable[Member]) -> Iterator[Document]:
         page = member.name.partition("/docs/")[2].removesuffix(".txt")
         blocks = restructured_text.blocks(member.data.decode())
         if len(blocks) >= _LEAST_BLOCKS:
-            for part, text in enumerate(pack(blocks, _DOCUMENT_BYTES)):
+            for part, text in enumerate(pack(_with_lead(blocks), _DOCUMENT_BYTES)):
                 key = f"{page}/{part}"
                 yield Document(source="django", key=key, text=text, lang="en", group=page)
+
+
+def _with_lead(blocks: Iterable[str]) -> Iterator[str]:
+    """The blocks, what only announces the next one (a heading, `like this:`) together with it."""
+    lead = ""
+    for block in blocks:
+        if block.startswith("#") or block.endswith(":"):
+            lead += f"{block}\n\n"
+        else:
+            yield lead + block
+            lead = ""
+    if lead:
+        yield lead.rstrip()

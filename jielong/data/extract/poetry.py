@@ -16,9 +16,19 @@ from jielong.data.documents import Document, pack
 
 _DOCUMENT_BYTES = 1000
 _PIECE_BYTES = 2000
-_TITLES = ("title", "rhythmic", "chapter", "subchapter", "section")
-_NOTE = re.compile(r"（[^（）]*）|\([^()]*\)|［[^［］]*］|\[[^\[\]]*\]|【[^【】]*】")
-_DAMAGE = re.compile(r"[{}□■○●◆�\ue000-\uf8ff\U000f0000-\U0010ffff]")
+_TITLES = ("chapter", "section", "title", "rhythmic")
+_NOTE = re.compile(
+    r"（[^（）]*）|\([^()]*\)|\uff3b[^\uff3b\uff3d]*\uff3d|【[^【】]*】"
+    r"|\[[一二三四五六七八九十]+\]|^\u3014[^\u3014\u3015]*\u3015",
+    re.MULTILINE,
+)
+_MENDED = re.compile(r"\[([^\[\]]*)\]")  # a character that an editor has put right
+_HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_SOUND = re.compile(rf'[{_HAN}\s，。、；：？！“”‘’「」『』《》〈〉\u3014\u3015·・．…—～々"]*')
+_EDITOR = re.compile(r"^.*：|[，/].*$")  # a dynasty before a name; a life, or a second name, after
+_DAMAGED_TITLE = re.compile("[{}□�\u2ff0-\u2ffb\ue000-\uf8ff]")
+_WIDENED = str.maketrans(",.;:?!", "，。；：？！")  # some files have a few of either width
+_EDITOR = re.compile(r"^.*：|[，/].*$")  # a dynasty before a name; a life, or a second name, after
 
 
 class Piece(NamedTuple):
@@ -30,11 +40,11 @@ class Piece(NamedTuple):
 
 
 def parse(data: bytes) -> list[Piece]:
-    """The pieces of one file; those with gaps, or with characters that have no code, are left out.
+    """The pieces of one file, without notes in brackets, which are the editors'.
 
-    Notes in brackets, which are the editors' and not the authors', are cut.
+    Left out are pieces with gaps, or with characters that have no code.
     """
-    return [piece for piece in _pieces(json.loads(data), (), "") if piece.lines]
+    return [piece for piece in _pieces(json.loads(data), "", "") if piece.lines]
 
 
 def documents(source: str, members: Iterable[Member]) -> Iterator[Document]:
@@ -52,30 +62,39 @@ def documents(source: str, members: Iterable[Member]) -> Iterator[Document]:
 
 
 def _told(piece: Piece) -> Iterator[str]:
-    head = " ".join(part for part in (f"《{piece.title}》" if piece.title else "", piece.author) if part)
-    return pack([head, *piece.lines] if head else piece.lines, _PIECE_BYTES, separator="\n")
+    head = " ".join(filter(None, (f"《{piece.title}》" if piece.title else "", piece.author)))
+    return pack(filter(None, (head, *piece.lines)), _PIECE_BYTES, separator="\n")
 
 
-def _pieces(node: Any, titles: tuple[str, ...], author: str) -> Iterator[Piece]:  # noqa: ANN401 - any JSON
-    """Every object with lines of text, under the titles of all that it stands in."""
+def _pieces(node: Any, book: str, author: str) -> Iterator[Piece]:  # noqa: ANN401 - any JSON value
+    """Every object with lines of text; its title follows that of the book in which it stands."""
     if isinstance(node, list):
         for each in node:
-            yield from _pieces(each, titles, author)
+            yield from _pieces(each, book, author)
     elif isinstance(node, dict):
-        own = (str(node[name]).strip() for name in _TITLES if node.get(name))
-        titles = (*titles, *(title for title in own if title not in titles))
-        author = str(node.get("author") or author).strip()
+        own = [_cleaned(str(node[name])).replace("○", "〇") for name in _TITLES if node.get(name)]
+        author = _EDITOR.sub("", _cleaned(str(node.get("author") or author)))
         for name in ("paragraphs", "content"):
             found = node.get(name) or []
             if found and all(isinstance(line, str) for line in found):
-                yield Piece("·".join(titles), author, _lines(found))
+                title = "·".join(dict.fromkeys(filter(None, (book, *own))))
+                lines = _lines(found)
+                if all(map(_SOUND.fullmatch, lines)) and not _DAMAGED_TITLE.search(title):
+                    yield Piece(title, author, lines)
             else:
-                yield from _pieces(found, titles, author)
+                yield from _pieces(found, book or "·".join(own), author)
 
 
 def _lines(found: Iterable[str]) -> tuple[str, ...]:
-    lines = tuple(line for text in found if (line := _NOTE.sub("", text).strip()))
-    return () if any(map(_DAMAGE.search, lines)) else lines
+    lines = _cleaned("\n".join(found)).translate(_WIDENED).splitlines()
+    return tuple(line.strip() for line in lines if re.search(f"[{_HAN}]", line))
+
+
+def _cleaned(text: str) -> str:
+    """`text` without notes, which may stand inside each other and run over several lines."""
+    while (shorter := _NOTE.sub("", text)) != text:
+        text = shorter
+    return _MENDED.sub(r"\1", text).strip()
 
 
 def _simplifier(source: str) -> Callable[[str], str]:

@@ -16,7 +16,9 @@ _OPTION = re.compile(r":[\w -]+:(?: |$)")
 _GRID = re.compile(r"\+[-=+]+\+$")
 _SIMPLE_BORDER = re.compile(r"=+(?: +=+)+$")
 
-_CODE = frozenset(("code", "code-block", "sourcecode", "console", "highlight-block", "parsed-literal"))
+_CODE = frozenset(
+    ("code", "code-block", "sourcecode", "console", "highlight-block", "parsed-literal")
+)
 _SAID = {
     "note": "Note:",
     "warning": "Warning:",
@@ -47,9 +49,11 @@ _DESCRIBES = frozenset(
 _TRANSPARENT = frozenset(("container", "compound", "epigraph", "highlights", "pull-quote", "only"))
 
 _ROLE_WITH_TARGET = re.compile(r":[\w:+-]+:`([^`<]*?)\s*<[^`>]*>`", re.DOTALL)
-_ROLE = re.compile(r":[\w:+-]+:`([!~]?)([^`]*)`")
+_ROLE = re.compile(r":([\w:+-]+):`([!~]?)([^`]*)`")
+_PREFIX = {"rfc": "RFC ", "pep": "PEP ", "cve": "CVE-", "ticket": "#"}
 _LINK = re.compile(r"`([^`<]+?)\s*<[^`>]*>`__?", re.DOTALL)
 _REFERENCE = re.compile(r"`([^`]+)`__?(?!\w)")
+_NAMED_LINK = re.compile(r"(?<![\w`.-])([A-Za-z][\w.+-]*[A-Za-z0-9])__?(?![\w`(])")
 _FOOTNOTE = re.compile(r"\s*\[[#*\d][\w*]*\]_")
 _SUBSTITUTION = re.compile(r"\|(\w[^|\n]*)\|_{0,2}")
 _STRONG = re.compile(r"(?<![\w*])\*\*(?=\S)(.+?)(?<=\S)\*\*(?![\w*])", re.DOTALL)
@@ -74,6 +78,7 @@ def _plain(text: str) -> str:
     text = _ROLE.sub(_role_text, text)
     text = _LINK.sub(r"\1", text)
     text = _REFERENCE.sub(r"\1", text)
+    text = _NAMED_LINK.sub(r"\1", text)
     text = _FOOTNOTE.sub("", text)
     text = _SUBSTITUTION.sub(r"\1", text)
     text = _EMPHASIS.sub(r"\1", _STRONG.sub(r"\1", text))
@@ -82,8 +87,9 @@ def _plain(text: str) -> str:
 
 def _role_text(found: re.Match[str]) -> str:
     """What a reader sees: of `~a.b.c` only the last name."""
-    mark, text = found.groups()
-    return text.rpartition(".")[2] if mark == "~" else text
+    role, mark, text = found.groups()
+    shown = text.rpartition(".")[2] if mark == "~" else text.removeprefix(".")
+    return _PREFIX.get(role, "") + shown
 
 
 class _Renderer:
@@ -146,7 +152,9 @@ class _Renderer:
     def _item(self, marker: re.Match[str], lines: list[str]) -> Iterator[str]:
         """One item of a list; its further paragraphs are indented under it."""
         rest = lines[0][marker.end() :]
-        first, *others = list(self.blocks([rest, *_dedented(lines[1:])])) or [""]
+        indent = re.compile(f" {{0,{marker.end()}}}")
+        body = [rest, *(indent.sub("", line, count=1) for line in lines[1:])]
+        first, *others = list(self.blocks(body)) or [""]
         number = marker[1] if marker[1][-1] in ".)" and "#" not in marker[1] else "-"
         yield "\n".join([f"{number} {first}", *(textwrap.indent(o, "  ") for o in others)])
 
@@ -178,7 +186,8 @@ class _Renderer:
             version, _, said = argument.partition(" ")
             words, argument = words.format(version), said
         elif "{}" in words:
-            words, argument = words.format(inline(argument).rstrip(":")), ""
+            words, argument = words.format(inline(argument)), ""
+            words = re.sub(r"(?<=[.:?!]):$", "", words)
         found = list(self.blocks([argument, *body]))
         if found and not found[0].startswith(("```", "- ", "1.")):
             words = f"{words} {found.pop(0)}"

@@ -80,7 +80,8 @@ def _sentences(synset: Synset) -> str:
     if others:
         told.append(f"It means the same as {_listed(others[:_TOLD_SYNONYMS])}.")
     if synset.examples:
-        told.append(f"For example: “{'”, “'.join(map(_quotes, synset.examples))}”.")
+        shown = "”, “".join(map(_quotes, synset.examples))
+        told.append(f"For example: “{shown}”" + ("" if shown[-1] in ".!?" else "."))
     return " ".join(told)
 
 
