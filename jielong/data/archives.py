@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from jielong.core.errors import DataError
 from jielong.data.sources import Kind, Part, Source
@@ -41,7 +41,7 @@ class Member(NamedTuple):
 class _Entry(NamedTuple):
     name: str
     is_file: bool
-    open: Callable[[], IO[bytes] | None]
+    open: Callable[[], io.BufferedIOBase | None]
 
 
 def read(source: Source, path: Path, part: Part) -> Iterator[Member]:
@@ -117,7 +117,7 @@ def _zip_entries(path: Path) -> Iterator[_Entry]:
             yield _Entry(info.filename, is_file, lambda info=info: archive.open(info))
 
 
-def _tar_entries(file: IO[bytes]) -> Iterator[_Entry]:
+def _tar_entries(file: io.BufferedIOBase) -> Iterator[_Entry]:
     """A stream: an entry must be read before the next one is asked for."""
     with file, tarfile.open(fileobj=file, mode="r|*") as archive:
         for info in archive:
@@ -132,7 +132,7 @@ def _deb_data(path: Path) -> bytes:
             raise tarfile.ReadError("no Debian package")
         while len(header := file.read(_AR_HEADER_BYTES)) == _AR_HEADER_BYTES:
             name, size = header[:16], int(header[48:58])
-            if name.startswith(b"data.tar"):
-                return file.read(size)
+            if name.startswith(b"data.tar") and len(data := file.read(size)) == size:
+                return data
             file.seek(size + size % 2, io.SEEK_CUR)  # members start at even places
-    raise tarfile.ReadError("no data.tar in the Debian package")
+    raise tarfile.ReadError("no whole data.tar in the Debian package")

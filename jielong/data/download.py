@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import HTTPSHandler, Request, build_opener
@@ -40,11 +40,11 @@ class TransferError(Exception):
         super().__init__(reason)
         self.may_pass = may_pass
 
-    @classmethod
-    def of_all(cls, errors: Sequence["TransferError"]) -> Self:
-        """One error for several places that all refused."""
-        reasons = "; ".join(dict.fromkeys(map(str, errors)))
-        return cls(reasons, may_pass=any(error.may_pass for error in errors))
+
+def all_refused(errors: Sequence[TransferError]) -> TransferError:
+    """One error for several places that all refused."""
+    reasons = "; ".join(dict.fromkeys(map(str, errors)))
+    return TransferError(reasons, may_pass=any(error.may_pass for error in errors))
 
 
 class WrongHashError(TransferError):
@@ -107,7 +107,8 @@ def save(place: Place, target: Path) -> None:
 
 @contextmanager
 def _opened(place: Place, accept: str) -> Iterator[Any]:
-    request = Request(str(place), headers={"Accept": accept, "User-Agent": "jielong"})
+    with _told_by(place):
+        request = Request(str(place), headers={"Accept": accept, "User-Agent": "jielong"})
     name, _, password = urlsplit(place.url).netloc.rpartition("@")[0].partition(":")
     if name:
         token = b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()

@@ -15,7 +15,7 @@ from jielong.core.errors import SourceHashMismatchError, SourceUnavailableError,
 from jielong.core.files import sha256_file
 from jielong.core.progress import say
 from jielong.data import download, registries
-from jielong.data.download import TransferError, WrongHashError
+from jielong.data.download import TransferError, WrongHashError, all_refused
 from jielong.data.sources import Archive, Source
 
 _TRIES = 3
@@ -172,7 +172,7 @@ def _bring(archive: Archive, target: Path) -> None:
                 return
     except TransferError as error:
         refusals.append(error)
-    raise TransferError.of_all(refusals)
+    raise all_refused(refusals)
 
 
 def _mismatch(source: Source, archive: Archive, found: str, what: str) -> str:

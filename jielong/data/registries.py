@@ -16,7 +16,7 @@ from json import loads
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from jielong.data.download import Place, TransferError, get
+from jielong.data.download import Place, TransferError, all_refused, get
 from jielong.data.sources import Archive
 
 _SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
@@ -30,13 +30,10 @@ def places(archive: Archive) -> Iterator[Place]:
     """
     match archive.kind:
         case "npm":
-            registry = _npm_setting("registry")
-            if registry is None:
-                raise TransferError("no npm registry is set")
-            url = f"{registry.rstrip('/')}/{archive.package}/-/{archive.file}"
+            url = f"{_npm_registry().rstrip('/')}/{archive.package}/-/{archive.file}"
             yield Place(url, _npm_setting("cafile"))
         case "deb":
-            yield from (Place(f"{root}{archive.pool}/{archive.file}") for root in _apt_mirrors())
+            yield from (Place(f"{root}/{archive.pool}/{archive.file}") for root in _apt_mirrors())
         case _:
             yield from _in_indexes(archive)
 
@@ -56,7 +53,7 @@ def _in_indexes(archive: Archive) -> Iterator[Place]:
         except TransferError as error:
             refusals.append(error)
     if refusals:
-        raise TransferError.of_all(refusals)
+        raise all_refused(refusals)
 
 
 def _listed(page: Place, file: str) -> Place | None:
@@ -118,8 +115,16 @@ def _pip_default_index() -> str:
     return found[1]
 
 
+def _npm_registry() -> str:
+    npm = shutil.which("npm")
+    registry = _npm_setting("registry") or (npm and _output([npm, "config", "get", "registry"]))
+    if not registry:
+        raise TransferError("no npm registry is set")
+    return registry.strip()
+
+
 def _npm_setting(name: str) -> str | None:
-    """A setting of npm: from the environment, the user's file, or npm itself if it is there."""
+    """A setting of npm, from the environment or the user's file."""
     variables = {key.lower(): value for key, value in os.environ.items()}  # npm takes either case
     if value := variables.get(f"npm_config_{name}"):
         return value
@@ -129,23 +134,17 @@ def _npm_setting(name: str) -> str | None:
         key, _, value = line.partition("=")
         if key.strip() == name:
             return value.strip().strip("'\"")
-    npm = shutil.which("npm")
-    told = _output([npm, "config", "get", name]).strip() if npm else ""
-    return told if told not in ("", "null", "undefined") else None
+    return None
 
 
 def _apt_mirrors() -> list[str]:
-    """The roots of the repositories that apt is set to, without what it has for CD-ROMs."""
+    """The roots of the repositories from which apt would update itself."""
     command = shutil.which("apt-get")
-    if command is None:
-        raise TransferError("there is no apt on this machine")
-    told = _output([command, "indextargets", "--format", "$(REPO_URI)"]).split()
-    roots = [
-        root for root in dict.fromkeys(told) if urlsplit(root).scheme in ("http", "https", "file")
-    ]
+    told = _output([command, "update", "--print-uris"]) if command else ""
+    roots = re.findall(r"^'((?:https?|file)://[^']*?)/dists/", told, re.MULTILINE)
     if not roots:
-        raise TransferError("apt is set to no mirror")
-    return roots
+        raise TransferError("apt is set to no mirror, or there is no apt on this machine")
+    return list(dict.fromkeys(roots))
 
 
 def _output(command: list[str]) -> str:

@@ -48,16 +48,16 @@ _DESCRIBES = frozenset(
 
 _TRANSPARENT = frozenset(("container", "compound", "epigraph", "highlights", "pull-quote", "only"))
 
-_ROLE_WITH_TARGET = re.compile(r":[\w:+-]+:`([^`<]*?)\s*<[^`>]*>`", re.DOTALL)
+_ROLE_WITH_TARGET = re.compile(r":[\w:+-]+:`([^`<]*?)\s*<[^`>]*>`")
 _ROLE = re.compile(r":([\w:+-]+):`([!~]?)([^`]*)`")
 _PREFIX = {"rfc": "RFC ", "pep": "PEP ", "cve": "CVE-", "ticket": "#"}
-_LINK = re.compile(r"`([^`<]+?)\s*<[^`>]*>`__?", re.DOTALL)
+_LINK = re.compile(r"`([^`<]+?)\s*<[^`>]*>`__?")
 _REFERENCE = re.compile(r"`([^`]+)`__?(?!\w)")
 _NAMED_LINK = re.compile(r"(?<![\w`.-])([A-Za-z][\w.+-]*[A-Za-z0-9])__?(?![\w`(])")
 _FOOTNOTE = re.compile(r"\s*\[[#*\d][\w*]*\]_")
 _SUBSTITUTION = re.compile(r"\|(\w[^|\n]*)\|_{0,2}")
-_STRONG = re.compile(r"(?<![\w*])\*\*(?=\S)(.+?)(?<=\S)\*\*(?![\w*])", re.DOTALL)
-_EMPHASIS = re.compile(r"(?<![\w*])\*(?=[^\s*])(.+?)(?<=[^\s*])\*(?![\w*])", re.DOTALL)
+_STRONG = re.compile(r"(?<![\w*\\])\*\*(?=\S)(.+?)(?<=[^\s\\])\*\*(?![\w*])")
+_EMPHASIS = re.compile(r"(?<![\w*\\])\*(?=[^\s*])(.+?)(?<=[^\s*\\])\*(?![\w*])")
 _ESCAPE = re.compile(r"\\(\s|.)")
 
 
