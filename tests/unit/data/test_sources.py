@@ -3,6 +3,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -80,17 +81,16 @@ def members(name: str) -> Iterator[archives.Member]:
 
 
 @pytest.mark.parametrize(
-    ("name", "written", "kept"),
-    [
-        ("poetry-tang", 57_607, 56_807),
-        ("poetry-ci", 21_050, 20_091),
-        ("poetry-qu", 11_057, 10_667),
-    ],
+    ("name", "written"), [("poetry-tang", 57_607), ("poetry-ci", 21_050), ("poetry-qu", 11_057)]
 )
-def test_the_poems_in_the_archive(name: str, written: int, kept: int) -> None:
+def test_the_poems_in_the_archive(name: str, written: int) -> None:
     found = list(members(name))
-    assert sum(len(json.loads(member.data)) for member in found) == written
-    assert sum(len(poetry.parse(member.data)) for member in found) == kept
+    rows = [row for member in found for row in json.loads(member.data)]
+    assert len(rows) == written
+    texts = ["".join(row["paragraphs"]) for row in rows]
+    sound = sum(bool(text.strip()) and not set("□{") & set(text) for text in texts)
+    kept = sum(len(poetry.parse(member.data)) for member in found)
+    assert 0.975 * sound < kept <= sound
 
 
 def test_the_synsets_in_the_archive() -> None:
@@ -100,14 +100,17 @@ def test_the_synsets_in_the_archive() -> None:
 
 
 def test_the_conversations_in_the_archive() -> None:
-    assert len(chatter.parse(members("chatter"))) == 1_080
+    found = [each.turns for each in chatter.parse(members("chatter"))]
+    assert len(set(found)) == len(found)
+    pairs = {pair for turns in found for pair in pairwise(turns)}
+    assert 1100 < len(pairs) <= 1257 + 118  # distinct neighbours in the English and Chinese files
 
 
 def test_the_pages_in_the_archive() -> None:
     found = list(members("django"))
-    assert len(found) == 656
+    assert len(found) == 653  # of 656: a licence and two lists of names are left out
     documents = list(corpus.documents("django", found))
-    assert len({document.group for document in documents}) > 640
+    assert len({document.group for document in documents}) > 630
     told = "\n".join(document.text for document in documents)
     for markup in (":class:`", "\n.. ", "`_ ", "\n====", "\n----\n"):
         assert told.count(markup) < 10, markup
