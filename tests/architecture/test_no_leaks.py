@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jielong.data.fetch import Cache, read_member
+from jielong.data.archives import Member, read
+from jielong.data.documents import pack
+from jielong.data.extract import corpus
+from jielong.data.fetch import Cache
 from jielong.data.sources import table
 
 # The patterns are written so that they do not find themselves.
@@ -117,18 +120,30 @@ def index(tracked: dict[str, str]) -> Index:
 
 
 def cached_sources() -> Iterator[tuple[str, str]]:
-    """The text of each source that lies in this machine's cache."""
+    """The text of each source that lies in this machine's cache, a few megabytes at a time.
+
+    Verse is read as we would tell it: the files are in another script than our pages.
+    """
     cache = Cache(directory=Path.home() / ".cache" / "jielong")
     for source in table().values():
         path = cache.place(source.archive) if source.archive else None
         if path is not None and path.is_file():
-            data = read_member(source, path)
-            if source.member.endswith(".gz"):
-                data = gzip.decompress(data)
-            if source.member.endswith(".json"):
-                yield source.id, json.dumps(json.loads(data), ensure_ascii=False)
-            else:
-                yield source.id, data.decode("utf-8", errors="ignore")
+            for part in source.parts:
+                members = read(source, path, part)
+                if source.id.startswith("poetry-"):
+                    texts = (found.text for found in corpus.documents(source.id, members))
+                else:
+                    texts = map(text_of, members)
+                for text in pack(texts, 4_000_000):
+                    yield source.id, text
+
+
+def text_of(member: Member) -> str:
+    """What a reader would see of a file."""
+    data = gzip.decompress(member.data) if member.name.endswith(".gz") else member.data
+    if member.name.endswith(".json"):
+        return json.dumps(json.loads(data), ensure_ascii=False)
+    return data.decode("utf-8", errors="ignore")
 
 
 def test_no_text_of_a_source_is_committed(index: Index) -> None:

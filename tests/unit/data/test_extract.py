@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jielong.core.errors import DataError
-from jielong.data.extract import cedict, files, hsk, laws, sanguo, stdlib, thuocl
-from jielong.data.extract.corpus import parse
+from jielong.data.archives import Member
+from jielong.data.extract import cedict, corpus, files, hsk, laws, sanguo, stdlib, thuocl
 from jielong.data.splits import is_unseen
 
 COLUMNS = "id, law_id, law_name, chapter, status, article_no, article_no_arabic, article_text"
@@ -178,8 +178,14 @@ def test_docstrings_are_read_without_importing(tmp_path: Path) -> None:
     ]
 
 
-def test_a_corpus_of_no_sources_is_empty() -> None:
-    assert list(parse({}, with_stdlib=False).documents()) == []
+def test_a_source_is_read_by_its_name() -> None:
+    data = json.dumps([hsk_row(1, "cats")]).encode()
+    [document] = corpus.documents("hsk", [Member("sentences.json", data)])
+    assert document.text == "我有1只猫。\nI have 1 cats."
+    assert list(corpus.documents("thuocl", [Member("THUOCL.json", b"{}")])) == []
+    parsed = corpus.parse({"hsk": data}, with_stdlib=False)
+    assert [pair.zh for pair in parsed.pairs] == ["我有1只猫。"]
+    assert parsed.modules == []
 
 
 def test_own_files_are_found_once_and_cut_at_blank_lines(tmp_path: Path) -> None:
