@@ -6,7 +6,7 @@ of the seed and the document's id, so the same recipe writes the same bytes wher
 
 import platform
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from jielong.core.run_dir import RunDir
 from jielong.core.seeds import derive
 from jielong.data import dedup, fetch, lexicon_build, sources
 from jielong.data.clean import normalise
-from jielong.data.documents import Document
-from jielong.data.extract import corpus, files
+from jielong.data.documents import Document, Rejected
+from jielong.data.extract import corpus
 from jielong.data.funnel import Funnel
-
-FILES = "files"
-"""The name under which the user's own text stands among the sources."""
+from jielong.data.readers.find import find
+from jielong.data.readers.options import FileOptions
+from jielong.data.readers.records import SOURCE as FILES
+from jielong.data.readers.records import records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class PrepareConfig:
     seed: int = 0
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    file_options: FileOptions = field(default_factory=FileOptions)
     valid_share: float = 0.055
     cache_dir: str = "~/.cache/jielong"
     offline: bool = False
@@ -61,7 +63,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     """Write documents/{train,valid}.jsonl and lexicon.json into the run directory."""
     chosen = [sources.lookup(name) for name in config.sources]
     members = _members(config, chosen)
-    own = list(files.documents(config.files))
+    own = list(_own_documents(config))
     run_dir = RunDir.create(config.run_dir, stage="prepare", config=config, resume=resume)
     parsed = corpus.parse(members, with_stdlib="stdlib" in config.sources)
     funnel = Funnel()
@@ -118,6 +120,17 @@ def _members(config: PrepareConfig, chosen: Sequence[sources.Source]) -> dict[st
     )
     paths = fetch.fetch_all(chosen, cache)
     return {s.id: fetch.read_member(s, paths[s.id]) for s in chosen if s.id in paths}
+
+
+def _own_documents(config: PrepareConfig) -> Iterator[Document]:
+    """The user's own text; what of it cannot be read is told, and the rest is used."""
+    for file in find(config.files):
+        for record in records(file, config.file_options):
+            if isinstance(record, Rejected):
+                say(f"not read: {record.file}: {record.offset}: {record.reason}")
+            else:
+                # One long file is a corpus too, so its pieces may stand on either side.
+                yield replace(record, group=record.key)
 
 
 def _clean(documents: Iterable[Document]) -> list[Document]:
