@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from jielong.core.errors import DataError
+<<<<<<< HEAD
 from jielong.data.archives import Member
 from jielong.data.extract import cedict, corpus, files, hsk, laws, sanguo, stdlib, thuocl
+=======
+from jielong.data.extract import cedict, hsk, laws, sanguo, stdlib, thuocl
+from jielong.data.extract.corpus import parse
+>>>>>>> readers
 from jielong.data.splits import is_unseen
 
 COLUMNS = "id, law_id, law_name, chapter, status, article_no, article_no_arabic, article_text"
@@ -178,6 +183,7 @@ def test_docstrings_are_read_without_importing(tmp_path: Path) -> None:
     ]
 
 
+<<<<<<< HEAD
 def test_a_source_is_read_by_its_name() -> None:
     data = json.dumps([hsk_row(1, "cats")]).encode()
     [document] = corpus.documents("hsk", [Member("sentences.json", data)])
@@ -217,3 +223,7 @@ def test_a_pattern_that_finds_nothing_is_named(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"picture\.png: not a \.txt or \.md file"):
         files.find([f"{tmp_path}/*"])
+=======
+def test_a_corpus_of_no_sources_is_empty() -> None:
+    assert list(parse({}, with_stdlib=False).documents()) == []
+>>>>>>> readers

@@ -1,0 +1,147 @@
+"""Files of one record a row: JSON Lines, CSV and TSV, and the text of a record."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from jielong.core.errors import DataError
+from jielong.data.encoding import ByteStream, Fault, lines
+from jielong.data.readers.find import InputFile
+from jielong.data.readers.options import FileOptions
+
+CHAT = "messages"
+"""The column of a chat, which is read where there is no column of text."""
+
+
+class NoTextError(Exception):
+    """A record of which no text can be taken, and why."""
+
+
+def json_lines(
+    file: InputFile, stream: ByteStream, options: FileOptions, faults: list[Fault]
+) -> Iterator[tuple[int, str]]:
+    """(number, text) of each row of a JSON Lines file."""
+    number, columns_are_right = -1, False
+    for offset, line in lines(stream, options.encoding, faults, options.max_record_bytes):
+        if not line.strip():
+            continue
+        number += 1
+        try:
+            row = json.loads(line)
+            if not columns_are_right and isinstance(row, dict):
+                check_columns(file, list(row), options)
+                columns_are_right = True
+            text = row_text(row, options.text_column)
+        except json.JSONDecodeError as error:
+            faults.append(Fault(offset, f"not JSON ({error.msg})"))
+        except (NoTextError, RecursionError) as error:
+            faults.append(Fault(offset, str(error)))
+        else:
+            yield number, text
+
+
+def separated(
+    file: InputFile, stream: ByteStream, options: FileOptions, faults: list[Fault]
+) -> Iterator[tuple[int, str]]:
+    """(number, text) of each row of a CSV or TSV file, whose first row names the columns."""
+    delimiter = "\t" if file.format == "tsv" else ","
+    # The limit is the whole process's, but every reader here sets the one of its recipe.
+    csv.field_size_limit(options.max_record_bytes)
+    feed = _Feed(lines(stream, options.encoding, faults, options.max_record_bytes))
+    rows = csv.reader(feed, delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    number = -1
+    while True:
+        feed.begin_row()
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            number += 1
+            faults.append(Fault(feed.row_offset, f"not {file.format.upper()} ({error})"))
+            continue
+        if header is None and row:
+            header = [name.strip() for name in row]
+            check_columns(file, header, options, or_chat=False)
+        elif row:
+            number += 1
+            try:
+                yield number, _cell_text(row, header or [], options.text_column)
+            except NoTextError as error:
+                faults.append(Fault(feed.row_offset, str(error)))
+
+
+def check_columns(
+    file: InputFile, columns: Sequence[str], options: FileOptions, *, or_chat: bool = True
+) -> None:
+    """Refuse a file without the wanted column (or a chat's), naming those that it has."""
+    if options.text_column not in columns and not (or_chat and CHAT in columns):
+        raise DataError(
+            f"{file.path}: no column {options.text_column!r}: set text_column to one of "
+            f"{', '.join(map(repr, columns)) or 'them: there are none'}"
+        )
+
+
+def row_text(row: Any, column: str) -> str:  # noqa: ANN401 - whatever a row was
+    """The text of one record; raises `NoTextError` where there is none."""
+    if not isinstance(row, Mapping):
+        raise NoTextError("not an object with columns")
+    if column in row:
+        text = _string(row[column], repr(column))
+    elif CHAT in row:
+        text = _chat_text(row[CHAT])
+    else:
+        raise NoTextError(f"no column {column!r}")
+    if not text.strip():
+        raise NoTextError("the text is empty")
+    return text
+
+
+def _chat_text(messages: Any) -> str:  # noqa: ANN401 - whatever stood there
+    if not isinstance(messages, Iterable) or isinstance(messages, str | Mapping):
+        raise NoTextError(f"{CHAT!r} is no list")
+    turns = []
+    for place, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise NoTextError(f"{CHAT!r}: message {place} is not an object with a content")
+        turns.append(_string(message.get("content"), f"{CHAT!r}: the content of message {place}"))
+    return "\n\n".join(turn.strip("\n") for turn in turns if turn.strip())
+
+
+def _string(value: Any, where: str) -> str:  # noqa: ANN401 - whatever stood there
+    if not isinstance(value, str):
+        raise NoTextError(f"{where} is no string")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise NoTextError(f"{where} holds half a character") from None
+    return value
+
+
+def _cell_text(row: Sequence[str], header: Sequence[str], column: str) -> str:
+    if len(row) != len(header):
+        raise NoTextError(f"{len(row)} columns where the first row has {len(header)}")
+    return row_text({column: row[header.index(column)]}, column)
+
+
+class _Feed:
+    """Lines for the CSV parser, which remembers where the row that it is reading began."""
+
+    def __init__(self, numbered: Iterator[tuple[int, str]]) -> None:
+        self._numbered = numbered
+        self._is_first = True
+        self.row_offset = 0
+
+    def begin_row(self) -> None:
+        self._is_first = True
+
+    def __iter__(self) -> "_Feed":
+        return self
+
+    def __next__(self) -> str:
+        offset, line = next(self._numbered)
+        if self._is_first:
+            self.row_offset, self._is_first = offset, False
+        return line
