@@ -13,10 +13,10 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from jielong.core.errors import DataError
-from jielong.data.sources import Kind, Part, Source
+from jielong.data.sources import Kind, Members, Source
 
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER_BYTES = 60
@@ -41,10 +41,10 @@ class Member(NamedTuple):
 class _Entry(NamedTuple):
     name: str
     is_file: bool
-    open: Callable[[], io.BufferedIOBase | None]
+    open: Callable[[], IO[bytes] | None]
 
 
-def read(source: Source, path: Path, part: Part) -> Iterator[Member]:
+def read(source: Source, path: Path, part: Members) -> Iterator[Member]:
     """The members of `part` in the archive at `path`.
 
     Raises `DataError` when the archive is broken, when a member is a link or too large, and, at the

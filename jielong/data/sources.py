@@ -31,7 +31,7 @@ class Archive:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Members:
     """Members of an archive that may be opened, read together and without the other parts.
 
     In a path, `*` stands for any characters but `/`, and `**/` for any folders, or none.
@@ -48,7 +48,7 @@ class Source:
 
     id: str
     archive: Archive | None = None  # None: nothing to fetch, the text is already on the machine
-    parts: tuple[Part, ...] = ()  # each a piece of work of a bearable size
+    parts: tuple[Members, ...] = ()  # each a piece of work of a bearable size
     licence_class: Literal["clear", "all"]
     licence: str
     attribution: str
@@ -79,6 +79,6 @@ def lookup(name: str) -> Source:
 def _source(name: str, entry: dict[str, Any], archives: dict[str, Archive]) -> Source:
     archive = archives[entry["archive"]] if "archive" in entry else None
     parts = tuple(
-        configs.parse(Part, part, f"sources.{name}.parts") for part in entry.get("parts", ())
+        configs.parse(Members, part, f"sources.{name}.parts") for part in entry.get("parts", ())
     )
     return Source(**{**entry, "id": name, "archive": archive, "parts": parts})

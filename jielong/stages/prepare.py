@@ -22,10 +22,10 @@ from jielong.core.files import atomic_writer, canonical_json, sha256_file, sha25
 from jielong.core.progress import say
 from jielong.core.run_dir import MANIFEST, RunDir
 from jielong.core.seeds import derive
-from jielong.data import fetch, lexicon_build, mixture, sources
+from jielong.data import fetch, lexicon_build, mixture, mojibake, sources
 from jielong.data.clean import normalise
 from jielong.data.documents import Block, Document, Dropped
-from jielong.data.extract import corpus, files
+from jielong.data.extract import corpus
 from jielong.data.filters import heuristics, language, personal
 from jielong.data.filters.heuristics import HeuristicsConfig
 from jielong.data.filters.language import LanguageConfig
@@ -35,15 +35,14 @@ from jielong.data.mixture import PhaseConfig
 from jielong.data.pipeline import evidence
 from jielong.data.pipeline.assemble import Chosen, choose
 from jielong.data.pipeline.engine import EngineConfig
+from jielong.data.pipeline.inputs import FILES, Reader, lexicon_members, plan
 from jielong.data.pipeline.late import DecontaminationStep, QualityStep
 from jielong.data.pipeline.outputs import dropped_line
-from jielong.data.pipeline.parts import Part, group_files
 from jielong.data.pipeline.phases import Pipeline
 from jielong.data.pipeline.tally import Tally
+from jielong.data.readers.options import FileOptions
 
 SIDES = ("train", "valid")
-FILES = "files"
-"""The name under which the user's own text stands among the sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +65,7 @@ class PrepareConfig:
     seed: int = 0
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    file_options: FileOptions = field(default_factory=FileOptions)
     valid_share: float = 0.055
     cache_dir: str = "~/.cache/jielong"
     offline: bool = False
@@ -91,14 +91,14 @@ class PrepareConfig:
 def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     """Write documents/{train,valid}.jsonl and lexicon.json into the run directory."""
     chosen = [sources.lookup(name) for name in config.sources]
-    archives = fetch.fetch_all(chosen, _cache(config))
-    planned = _plan(config, chosen)
+    fetched = fetch.fetch_all(chosen, _cache(config))
+    planned = plan(chosen, fetched.paths, config.files)
     run_dir = RunDir.create(config.run_dir, stage="prepare", config=config, resume=resume)
     names = [*config.sources, FILES]
     pipeline = Pipeline(
         work=run_dir.path.resolve() / "work",
         parts=planned,
-        read=_Reader(archives, Path.cwd()),
+        read=Reader(fetched.paths, config.file_options, Path.cwd()),
         blocks={name: _blocks(config, name) for name in names},
         names=names,
         judged=FILES,
@@ -117,9 +117,11 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     evidence.write_dropped(pipeline, run_dir.path / "dropped")
     evidence.write_duplicates(pipeline, run_dir.path / "duplicates.jsonl")
     evidence.write_rejected(pipeline, run_dir.path / "rejected.jsonl")
-    _write_lexicon(config, archives, run_dir.path)
+    _write_lexicon(chosen, fetched.paths, run_dir.path)
     phases = _write_phases(config, run_dir.path)
-    report = _report(chosen, names, tally)
+    report = _report(chosen, names, tally, config.file_options.licence)
+    for name, reason in fetched.skipped.items():
+        report[name]["skipped"] = reason
     shutil.rmtree(pipeline.work)
     run_dir.finish(
         {
@@ -145,39 +147,11 @@ def _cache(config: PrepareConfig) -> fetch.Cache:
     )
 
 
-def _plan(config: PrepareConfig, chosen: Sequence[sources.Source]) -> list[Part]:
-    """One part a source, and the user's files in parts of some size."""
-    own = [(path.as_posix(), path.stat().st_size) for path in files.find(config.files)]
-    builtin = [Part(source=source.id, inputs=(source.member,)) for source in chosen]
-    return [*builtin, *group_files(FILES, own)]
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads one part, in whichever process it is called."""
-
-    archives: Mapping[str, Path]
-    folder: Path  # what the paths of files are relative to
-
-    def __call__(self, part: Part) -> Iterator[Document]:
-        if part.source == FILES:
-            return files.documents(part.inputs)
-        return _parse((part.source,), self.archives).documents()
-
-
-def _parse(names: Sequence[str], archives: Mapping[str, Path]) -> corpus.Corpus:
-    members = {
-        name: fetch.read_member(sources.lookup(name), archives[name])
-        for name in names
-        if name in archives
-    }
-    return corpus.parse(members, with_stdlib="stdlib" in names)
-
-
 def _blocks(config: PrepareConfig, source: str) -> tuple[Block, ...]:
     """The cleaning steps of one source: the rules are for text that nobody has looked at yet."""
     blocks: list[Block] = [_spelling]
     if source == FILES:
+        blocks.insert(0, _repaired)
         if config.language:
             blocks.append(language.block(config.language))
         if config.heuristics:
@@ -185,6 +159,11 @@ def _blocks(config: PrepareConfig, source: str) -> tuple[Block, ...]:
         if config.personal:
             blocks.append(personal.block(config.personal))
     return tuple(blocks)
+
+
+def _repaired(document: Document) -> Document | Dropped:
+    """Characters that were read in a wrong encoding, read again in the right one."""
+    return replace(document, text=mojibake.repair(document.text))
 
 
 def _spelling(document: Document) -> Document | Dropped:
@@ -261,19 +240,23 @@ def _record(document: Document) -> dict[str, str]:
     return {name: getattr(document, name) for name in ("id", "text", "lang", "source")}
 
 
-def _write_lexicon(config: PrepareConfig, archives: Mapping[str, Path], folder: Path) -> None:
+def _write_lexicon(
+    chosen: Sequence[sources.Source], paths: Mapping[str, Path], folder: Path
+) -> None:
     """The words that tasks are made of; no sentence of the held-out text is among them."""
     records = json_lines.read(folder / "documents" / "valid.jsonl")
     held_out = "\n".join(record["text"] for _, record in records)
-    parsed = _parse(tuple(config.sources), archives)
+    with_stdlib = any(source.id == "stdlib" for source in chosen)
+    parsed = corpus.parse(lexicon_members(chosen, paths), with_stdlib=with_stdlib)
     lexicon_build.build(parsed, held_out).save(folder / "lexicon.json")
 
 
 def _report(
-    chosen: Sequence[sources.Source], names: Sequence[str], tally: Tally
+    chosen: Sequence[sources.Source], names: Sequence[str], tally: Tally, licence: str
 ) -> dict[str, dict[str, Any]]:
-    """The manifest's figures of every source that gave anything."""
+    """The manifest's figures of every source; `licence` is what the user says of the files."""
     terms = {source.id: _terms(source) for source in chosen}
+    terms[FILES] = {"licence": licence}
     return {
         name: terms.get(name, {}) | _figures(name, tally)
         for name in names
@@ -292,7 +275,7 @@ def _terms(source: sources.Source) -> dict[str, Any]:
         return terms
     archive = source.archive
     pin = {"pin": archive.pin, "file": archive.file, "sha256": archive.sha256}
-    return {**terms, **pin, "member": source.member}
+    return {**terms, **pin, "members": [path for part in source.parts for path in part.paths]}
 
 
 def _figures(name: str, tally: Tally) -> dict[str, Any]:

@@ -22,3 +22,9 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise many kinds
         raise DataError(f"{path}: damaged ({error}): start anew in another run_dir") from None
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write one array so that it can be mapped into memory."""
+    with atomic_writer(path) as file:
+        np.save(file, array)

@@ -6,6 +6,7 @@ writes the same bytes everywhere, and a killed run goes on with the tasks that a
 """
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -124,7 +125,7 @@ def _ray_executor(common: dict[str, Any], workers: int, config: EngineConfig) ->
         ) from None
     if not ray.is_initialized():
         try:
-            ray.init(address=config.ray_address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=config.ray_address, log_to_driver=False, logging_level=logging.ERROR)
         except ConnectionError as error:
             raise ConfigError(
                 f"engine.ray_address: {config.ray_address!r}: no Ray cluster there ({error}): "

@@ -10,7 +10,7 @@ import numpy as np
 from jielong.data.dedup import digest, long_paragraphs
 from jielong.data.minhash import NearConfig, band_keys
 from jielong.data.near_duplicates import save_keys
-from jielong.data.pipeline.arrays import save_arrays
+from jielong.data.pipeline.arrays import save_array, save_arrays
 from jielong.data.pipeline.late import DecontaminationStep, gram_index
 from jielong.data.pipeline.parts import parse
 from jielong.data.pipeline.repeats import Fingerprints
@@ -39,7 +39,7 @@ class Fingerprint:
         if self.decontaminate:
             texts = (document.text for document in self.at.read("extract", task))
             counts = gram_index(self.decontaminate).count(texts)
-            save_keys(self.at.file("counts", task, "npy"), counts)
+            save_array(self.at.file("counts", task, "npy"), counts)
 
     def _table(self, task: int) -> Fingerprints:
         path = self.at.documents("extract", task)

@@ -17,8 +17,9 @@ from jielong.data.decontaminate import DecontaminationConfig, Decontaminator, Gr
 from jielong.data.documents import Block, Document, Dropped, Rejected
 from jielong.data.filters import quality
 from jielong.data.filters.quality import QualityConfig, QualityModel
-from jielong.data.pipeline.parts import Part
+from jielong.data.pipeline.parts import Part, group_files
 from jielong.data.pipeline.workspace import Workspace
+from jielong.data.readers.find import find
 
 _MOST = 20_000  # documents that a classifier learns from
 
@@ -78,8 +79,9 @@ class TrainQuality:
                 f"quality.positives: {missing[0]}: no document of it is left to learn from: name a "
                 "source that the recipe reads"
             )
-        bad = self.read(Part(source=self.judged, inputs=self.step.negatives))
-        negatives = [record for record in bad if isinstance(record, Document)]
+        parts = group_files(self.judged, find(self.step.negatives))
+        read = (record for part in parts for record in self.read(part))
+        negatives = [record for record in read if isinstance(record, Document)]
         model = quality.train(positives, negatives, self.seed)
         model.save(self.at.quality)
         alpha = self.step.alpha

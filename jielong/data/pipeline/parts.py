@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jielong.core.errors import DataError, RunDirectoryError
-from jielong.core.files import atomic_writer, canonical_json, write_atomic
+from jielong.core.files import write_atomic
 from jielong.data.documents import Document
+from jielong.data.readers.find import InputFile
 
 PART_BYTES = 8_000_000
 """Small files share a part of about this size; a large file is a part of its own."""
@@ -15,30 +16,36 @@ PART_BYTES = 8_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one task reads: members of one source's archive, or some of the user's files."""
+    """What one task reads: some members of one source's archive, or some of the user's files."""
 
     source: str
-    inputs: tuple[str, ...]
-    """Members of the archive, or paths of files."""
-    sizes: tuple[int, ...] = ()
-    """Bytes of each file when the run was planned."""
+    members: int = 0  # which of the source's groups of members
+    files: tuple[InputFile, ...] = ()
+    sizes: tuple[int, ...] = ()  # bytes of each file when the run was planned
 
 
-def group_files(source: str, files: Iterable[tuple[str, int]]) -> list[Part]:
-    """Parts of neighbouring files (path, bytes), each of about `PART_BYTES`."""
+def group_files(source: str, files: Iterable[InputFile]) -> list[Part]:
+    """Parts of neighbouring files, each of about `PART_BYTES`."""
     parts: list[Part] = []
-    held: list[tuple[str, int]] = []
-    for path, size in files:
-        if held and sum(bytes_ for _, bytes_ in held) + size > PART_BYTES:
-            parts.append(_part(source, held))
-            held = []
-        held.append((path, size))
-    return [*parts, _part(source, held)] if held else parts
+    held: list[InputFile] = []
+    sizes: list[int] = []
+    for file in files:
+        size = _size(file.path)
+        if held and sum(sizes) + size > PART_BYTES:
+            parts.append(Part(source=source, files=tuple(held), sizes=tuple(sizes)))
+            held, sizes = [], []
+        held.append(file)
+        sizes.append(size)
+    if held:
+        parts.append(Part(source=source, files=tuple(held), sizes=tuple(sizes)))
+    return parts
 
 
-def _part(source: str, files: Sequence[tuple[str, int]]) -> Part:
-    paths, sizes = zip(*files, strict=True)
-    return Part(source=source, inputs=paths, sizes=sizes)
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder that is one data set."""
+    if path.is_dir():
+        return sum(inner.stat().st_size for inner in path.rglob("*") if inner.is_file())
+    return path.stat().st_size
 
 
 def fix(path: Path, parts: Sequence[Part]) -> None:
@@ -46,7 +53,7 @@ def fix(path: Path, parts: Sequence[Part]) -> None:
 
     Raises `RunDirectoryError` when the input has changed since the run started.
     """
-    text = "".join(canonical_json(asdict(part)) + "\n" for part in parts)
+    text = json.dumps([asdict(part) for part in parts], ensure_ascii=False, default=str, indent=1)
     if not path.exists():
         write_atomic(path, text)
     elif path.read_text(encoding="utf-8") != text:
@@ -56,15 +63,8 @@ def fix(path: Path, parts: Sequence[Part]) -> None:
         )
 
 
-def write_documents(path: Path, documents: Iterable[Document]) -> None:
-    """One JSON object a line, whole or not at all."""
-    with atomic_writer(path) as file:
-        for document in documents:
-            file.write(canonical_json(asdict(document)).encode() + b"\n")
-
-
 def read_documents(path: Path) -> Iterator[Document]:
-    """What `write_documents` wrote, one at a time."""
+    """The documents of a file with one JSON object a line, one at a time."""
     with path.open("rb") as file:
         for line in file:
             yield parse(line, path)

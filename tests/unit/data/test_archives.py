@@ -8,7 +8,7 @@ import pytest
 
 from jielong.core.errors import DataError
 from jielong.data.archives import Member, read
-from jielong.data.sources import Archive, Kind, Part, Source
+from jielong.data.sources import Archive, Kind, Members, Source
 from tests.packages import debian, tarred, zipped
 
 FILES = {
@@ -20,7 +20,7 @@ FILES = {
 }
 
 
-def read_all(tmp_path: Path, content: bytes, kind: Kind, part: Part) -> list[Member]:
+def read_all(tmp_path: Path, content: bytes, kind: Kind, part: Members) -> list[Member]:
     archive = Archive(package="own", version="1", file="own", sha256="", kind=kind)
     source = Source(
         id="own", archive=archive, parts=(part,), licence_class="clear", licence="", attribution=""
@@ -29,8 +29,8 @@ def read_all(tmp_path: Path, content: bytes, kind: Kind, part: Part) -> list[Mem
     return list(read(source, tmp_path / "own", part))
 
 
-def part(*paths: str, files: int = 1, max_mb: float = 0.001) -> Part:
-    return Part(paths=paths, files=files, max_mb=max_mb)
+def part(*paths: str, files: int = 1, max_mb: float = 0.001) -> Members:
+    return Members(paths=paths, files=files, max_mb=max_mb)
 
 
 MADE = {

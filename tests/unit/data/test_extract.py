@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 from jielong.core.errors import DataError
-<<<<<<< HEAD
 from jielong.data.archives import Member
-from jielong.data.extract import cedict, corpus, files, hsk, laws, sanguo, stdlib, thuocl
-=======
-from jielong.data.extract import cedict, hsk, laws, sanguo, stdlib, thuocl
-from jielong.data.extract.corpus import parse
->>>>>>> readers
+from jielong.data.extract import cedict, corpus, hsk, laws, sanguo, stdlib, thuocl
 from jielong.data.splits import is_unseen
 
 COLUMNS = "id, law_id, law_name, chapter, status, article_no, article_no_arabic, article_text"
@@ -183,7 +178,6 @@ def test_docstrings_are_read_without_importing(tmp_path: Path) -> None:
     ]
 
 
-<<<<<<< HEAD
 def test_a_source_is_read_by_its_name() -> None:
     data = json.dumps([hsk_row(1, "cats")]).encode()
     [document] = corpus.documents("hsk", [Member("sentences.json", data)])
@@ -192,38 +186,3 @@ def test_a_source_is_read_by_its_name() -> None:
     parsed = corpus.parse({"hsk": data}, with_stdlib=False)
     assert [pair.zh for pair in parsed.pairs] == ["我有1只猫。"]
     assert parsed.modules == []
-
-
-def test_own_files_are_found_once_and_cut_at_blank_lines(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("\ufeff我的日记。\r\n\r\n" + "长" * 2000, encoding="utf-8")
-    (tmp_path / "b.md").write_text("# My notes\n\nToday I wrote a little.", encoding="utf-8")
-    found = list(files.documents([f"{tmp_path}/*.txt", f"{tmp_path}/*"]))
-    assert [(d.lang, len(d.text)) for d in found] == [("zh", 5), ("zh", 2000), ("en", 35)]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", r"own\.txt: byte 0: the file holds no text: "),
-        (b" \n\n", r"own\.txt: byte 0: the file holds no text: "),
-        (b"abc\0def", r"own\.txt: byte 3: a zero byte"),
-        ("中文".encode() + b"\xff\xfe", r"own\.txt: byte 6: not UTF-8"),
-        ("中文".encode("gbk"), r"own\.txt: byte 0: not UTF-8"),
-    ],
-)
-def test_a_file_that_is_no_text_is_named(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "own.txt").write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        list(files.documents([str(tmp_path / "*.txt")]))
-
-
-def test_a_pattern_that_finds_nothing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"files: .*none\.txt: no such file"):
-        files.find([f"{tmp_path}/none.txt"])
-    (tmp_path / "picture.png").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"picture\.png: not a \.txt or \.md file"):
-        files.find([f"{tmp_path}/*"])
-=======
-def test_a_corpus_of_no_sources_is_empty() -> None:
-    assert list(parse({}, with_stdlib=False).documents()) == []
->>>>>>> readers

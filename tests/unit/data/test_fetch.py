@@ -12,7 +12,7 @@ import pytest
 from jielong.core.errors import SourceHashMismatchError, SourceUnavailableError, StorageError
 from jielong.data.archives import read
 from jielong.data.fetch import Cache, fetch_all
-from jielong.data.sources import Archive, Part, Source
+from jielong.data.sources import Archive, Members, Source
 from tests.packages import Index, debian, serving, tarred, wheel
 
 FILES = {
@@ -85,7 +85,7 @@ def source(content: bytes, kind: str = "wheel", **changes: object) -> Source:
     plain = Source(
         id="own",
         archive=archive,
-        parts=(Part(paths=(MEMBER,), max_mb=0.001),),
+        parts=(Members(paths=(MEMBER,), max_mb=0.001),),
         licence_class="clear",
         licence="ours",
         attribution="ours",
