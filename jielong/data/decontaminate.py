@@ -83,7 +83,7 @@ def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
             yield from _strings(inner)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GramIndex:
     """The grams of evaluation items, ready to be looked for; make it with `build_index`."""
 
@@ -148,7 +148,7 @@ def build_index(items: Mapping[str, Iterable[str]], config: DecontaminationConfi
     return GramIndex(config, grams, numbered, tuple(sorted(sizes)), slots)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decontaminator:
     """The cleaning step for one document, given how often each gram stands in all of them."""
 

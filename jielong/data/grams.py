@@ -4,7 +4,7 @@ All arithmetic is on 64-bit words and wraps, so it is the same on every machine.
 """
 
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2⁶⁴
 _INVERSE = np.uint64(pow(int(_BASE), -1, 2**64))
+_USUAL_LENGTH = 2**17  # characters; the powers for a longer text are made when it comes
 _LAST_LETTER = 0x3FFFF  # no letter is above the third ideographic plane
 
 
@@ -28,9 +29,9 @@ def windows(values: NDArray[np.uint64], n: int) -> NDArray[np.uint64]:
     if len(values) < n:
         return np.empty(0, dtype=np.uint64)
     # As differences of one running sum, which takes as long for any n.
-    powers, inverses = _powers(len(values).bit_length())
+    powers, inverses = _powers(len(values))
     total = np.zeros(len(values) + 1, dtype=np.uint64)
-    np.cumsum(values * powers[: len(values)], out=total[1:])
+    np.cumsum(values * powers, out=total[1:])
     hashes = total[n:] - total[:-n]
     hashes *= inverses[: len(hashes)]
     return hashes
@@ -84,9 +85,8 @@ def hash_units(text: str) -> Units:
     if not len(start):
         return Units(np.empty(0, dtype=np.uint64), start, end)
     # A letter weighs B to the power of its place; what stands between the units weighs nothing.
-    powers, inverses = _powers(len(text).bit_length())
-    weights = letters * powers[: len(letters)]
-    return Units(mix(np.add.reduceat(weights, start) * inverses[start]), start, end)
+    powers, inverses = _powers(len(letters))
+    return Units(mix(np.add.reduceat(letters * powers, start) * inverses[start]), start, end)
 
 
 @cache
@@ -99,9 +99,12 @@ def _folded_letters() -> NDArray[np.uint64]:
     return folded
 
 
-@cache
-def _powers(bits: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """The first 2^bits powers of B and of its inverse."""
-    bases = (np.full(2**bits, base) for base in (_BASE, _INVERSE))
-    powers, inverses = (np.cumprod(base) for base in bases)
-    return powers, inverses
+def _powers(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The first powers of B and of its inverse, so many of each."""
+    powers, inverses = _table_of_powers(max(count, _USUAL_LENGTH))
+    return powers[:count], inverses[:count]
+
+
+@lru_cache(1)
+def _table_of_powers(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    return np.cumprod(np.full(count, _BASE)), np.cumprod(np.full(count, _INVERSE))

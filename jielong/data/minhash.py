@@ -60,6 +60,8 @@ class NearConfig:
         check_positive(self, "ngram", "bands", "rows", "min_shingles")
         if not 0 < self.jaccard <= 1:
             raise ValueError(f"jaccard: {self.jaccard}: must be above 0 and at most 1")
+        if self.min_shingles > self.bands * self.rows:
+            raise ValueError(f"min_shingles: {self.min_shingles}: must be at most bands times rows")
 
 
 def shingles(text: str, ngram: int) -> NDArray[np.uint64]:

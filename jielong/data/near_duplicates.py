@@ -4,8 +4,8 @@ Every document has a rank: sources in the order of trust, then ids. A document g
 similar enough to one of smaller rank that stays; so no chain a ~ b ~ c takes c for its likeness to
 b, which went, and the result does not depend on how the documents were cut into parts.
 
-Memory: band by band from files, about 40 bytes a document whatever its length, and 8 bytes for each
-pair that shares a key. Only the documents of such pairs are read again.
+Memory: band by band from files, about 100 bytes a document whatever its length, and 8 bytes for
+each pair that shares a key. Only the documents of such pairs are read again.
 """
 
 from collections.abc import Callable, Sequence

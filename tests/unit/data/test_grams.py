@@ -18,6 +18,13 @@ def test_there_may_be_no_window() -> None:
     assert windows(np.array([1, 2], dtype=np.uint64), 3).tolist() == []
 
 
+def test_a_long_text_is_hashed_as_a_short_one() -> None:
+    text = "字words 12，" * 20_000  # more characters than powers are kept for
+    hashes = hash_units(text).hashes
+    assert np.array_equal(hashes, np.tile(hash_units("字words 12").hashes, 20_000))
+    assert np.array_equal(windows(hashes, 4)[-3:], windows(hashes[-6:], 4))
+
+
 def test_distinct_values_are_sorted() -> None:
     found = distinct(np.array([7, 3, 2**64 - 1, 3, 7], dtype=np.uint64))
     assert found.tolist() == [3, 7, 2**64 - 1]

@@ -90,7 +90,8 @@ def test_a_text_that_repeats_itself_counts_as_short() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("bands", 0), ("rows", -1), ("jaccard", 0.0), ("jaccard", 1.5)]
+    ("setting", "value"),
+    [("bands", 0), ("rows", -1), ("jaccard", 0.0), ("jaccard", 1.5), ("min_shingles", 401)],
 )
 def test_a_setting_out_of_range_is_refused(setting: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{setting}: {value}: must be"):
