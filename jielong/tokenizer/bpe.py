@@ -23,11 +23,13 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from jielong.core.errors import DataError
 from jielong.core.files import write_atomic
 from jielong.tokenizer import imported, standard_files
-from jielong.tokenizer.pieces import Han, pattern, refuse_surrogates
+from jielong.tokenizer.pieces import Digits, Han, pattern, refuse_surrogates
 from jielong.tokenizer.special_tokens import SPECIAL, SPELLINGS, SpecialTokens
 
 FILE = "tokenizer.json"
-_WORTH_THREADS = 100_000  # characters; below that, handing texts to threads costs more than it gains
+_WORTH_THREADS = (
+    100_000  # characters; below that, handing texts to threads costs more than it gains
+)
 
 
 class Tokenizer:
@@ -41,7 +43,7 @@ class Tokenizer:
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], vocab_size: int, han: Han = "characters", digits: int = 2
+        cls, texts: Iterable[str], vocab_size: int, han: Han = "characters", digits: Digits = 2
     ) -> "Tokenizer":
         """Learn merges from `texts` until the vocabulary has `vocab_size` entries (or no more).
 

@@ -71,15 +71,8 @@ def show_mask(
     for number, messages in enumerate(conversations, 1):
         rendered = render(tokenizer, messages)
         counting = sum(rendered.loss_mask)
-        table = Table(
-            "position",
-            "token",
-            "id",
-            "role",
-            "counts",
-            title=f"conversation {number}: {counting} of {len(rendered.ids)} tokens count",
-            title_justify="left",
-        )
+        table = _table("position", "token", "id", "role", "counts")
+        table.title = f"conversation {number}: {counting} of {len(rendered.ids)} tokens count"
         role = ""
         for place, (token, counts) in enumerate(zip(*rendered, strict=True)):
             name = names.get(token)
@@ -104,7 +97,7 @@ def _explain_encoding(text: str, tokenizer: Tokenizer, console: Console) -> None
     """Each piece of the text, and the piece after each merge."""
     merges, texts = tokenizer.merges, tokenizer.token_bytes
     ranks = {into: rank for rank, into in enumerate(merges.values(), 1)}
-    table = Table("piece", "step", "tokens", "merge learned")
+    table = _table("piece", "step", "tokens", "merge learned")
     for piece in tokenizer.pieces(text):
         name = visible(b"".join(texts[i] for i in piece))
         for number, (ids, made) in enumerate(steps(piece, merges)):
@@ -121,7 +114,7 @@ def _explain_learning(text: str, variant: Variant, console: Console) -> None:
     """Each merge that the reference learns from the text, and the text after it."""
     learned = ReferenceBPE.train(text, _MERGES_FROM_ONE_TEXT, variant)
     pieces = list(learned.pieces(text))
-    table = Table("merge", "pair", "becomes", "the text now")
+    table = _table("merge", "pair", "becomes", "the text now")
     table.add_row("0", "", "", _joined(pieces, learned.tokens, None))
     for number, (pair, into) in enumerate(learned.merges.items(), 1):
         pieces = [merge(piece, pair, into) for piece in pieces]
@@ -130,6 +123,13 @@ def _explain_learning(text: str, variant: Variant, console: Console) -> None:
         table.add_row(str(number), Text(f"{left} + {right}"), Text(whole), shown)
     console.print(table)
     console.print(Text(f"{sum(map(len, pieces))} tokens after {len(learned.merges)} merges"))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _joined(pieces: Sequence[Sequence[int]], texts: Sequence[bytes], made: int | None) -> Text:

@@ -1,4 +1,4 @@
-"""A `tokenizer.json` that others made: whatever its special tokens are called and wherever they stand.
+"""A `tokenizer.json` that others made: other special tokens, and not at the front.
 
 Its bos, eos and pad are looked up in `tokenizer_config.json`, else by their usual names; what it
 lacks, the roles above all, is added at the end. It has to be byte-level BPE, as those of GPT-2,

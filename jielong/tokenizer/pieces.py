@@ -10,6 +10,7 @@ from typing import Literal
 from jielong.core.errors import DataError
 
 Han = Literal["characters", "words"]
+Digits = Literal[1, 2, 3]
 
 # The long vowel mark ー belongs to no script in the tables of Unicode: it is cut with the kana
 # before it.
@@ -27,7 +28,7 @@ _SCRIPTS = (
 )
 
 
-def pattern(han: Han = "characters", digits: int = 2) -> str:
+def pattern(han: Han = "characters", digits: Digits = 2) -> str:
     """The regular expression whose matches are the pieces.
 
     `han`: each character a piece of its own, or each run, in which merging may then find words;

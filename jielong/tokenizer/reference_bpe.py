@@ -12,6 +12,7 @@ Of two pairs that are equally frequent, the one with the smaller ids is merged: 
 chance. `tokenizers` decides the same way, so both learn the same merges.
 """
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +55,7 @@ class ReferenceBPE:
         for _ in range(merges):
             pairs: Counter[Pair] = Counter()
             for piece, count in counted.items():
-                for pair in zip(piece, piece[1:], strict=False):
+                for pair in itertools.pairwise(piece):
                     pairs[pair] += count
             if not pairs:
                 break
@@ -106,14 +107,12 @@ def merge(ids: Sequence[int], pair: Pair, into: int) -> list[int]:
     return merged
 
 
-def steps(
-    ids: Sequence[int], merges: Mapping[Pair, int]
-) -> Iterator[tuple[list[int], int | None]]:
+def steps(ids: Sequence[int], merges: Mapping[Pair, int]) -> Iterator[tuple[list[int], int | None]]:
     """`ids` as they are, then after each merge and with the id it made; what was learned first is
     merged first."""
     ids, made = list(ids), None
     yield ids, made
-    while found := [pair for pair in zip(ids, ids[1:], strict=False) if pair in merges]:
+    while found := [pair for pair in itertools.pairwise(ids) if pair in merges]:
         pair = min(found, key=lambda pair: merges[pair])
         made = merges[pair]
         ids = merge(ids, pair, made)

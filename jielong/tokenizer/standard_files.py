@@ -71,8 +71,14 @@ def config_of_ours() -> dict[str, Any]:
     """What `tokenizer_config.json` shall hold beside a file of `with_marks`."""
     spellings = dict(zip(SpecialTokens._fields, SPELLINGS, strict=True))
     template = chat_jinja(spellings, MARK, [spelling + MARK for spelling in SPELLINGS])
+    flags = dict.fromkeys(("lstrip", "normalized", "rstrip", "single_word"), False)
+    listed = {
+        str(token): {"content": spelling, "special": True, **flags}
+        for token, spelling in enumerate(SPELLINGS)
+    }
     # A spelling without its mark is text, for `transformers` too.
-    return make_config(spellings, template) | {"split_special_tokens": True}
+    safe = {"split_special_tokens": True, "added_tokens_decoder": listed}
+    return make_config(spellings, template) | safe
 
 
 def make_config(spellings: dict[str, str], template: str) -> dict[str, Any]:
