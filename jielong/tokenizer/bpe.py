@@ -79,7 +79,7 @@ class Tokenizer:
         Raises `DataError` when it is none, or one that cannot write every text.
         """
         file = path / FILE if path.is_dir() else path
-        content = _read_json(file, "no tokenizer here")
+        content = _read_json(file)
         if not isinstance(content.get("model"), dict):
             raise DataError(f"{file}: not a tokenizer (it has no model): make it anew")
         beside = file.with_name(standard_files.CONFIG)
@@ -87,7 +87,7 @@ class Tokenizer:
             ours = standard_files.without_marks(content)
             if ours is not None:
                 return cls(tokenizers.Tokenizer.from_str(json.dumps(ours)))
-            config = _read_json(beside, "unreadable") if beside.exists() else {}
+            config = _read_json(beside) if beside.exists() else {}
             return cls(*imported.adopt(content, config, str(file)))
         except DataError:
             raise
@@ -118,7 +118,8 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; never a special one. Raises `DataError` on a lone surrogate."""
-        refuse_surrogates(text)
+        if not text.isascii():
+            refuse_surrogates(text)
         return self._encode(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -204,12 +205,12 @@ class StreamDecoder:
         return self._decoder.decode(b"", final=True)
 
 
-def _read_json(file: Path, what_if_missing: str) -> dict[str, Any]:
+def _read_json(file: Path) -> dict[str, Any]:
     """The table that a JSON file holds."""
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
-        raise DataError(f"{file}: {what_if_missing} ({error.strerror}): give one") from None
+        raise DataError(f"{file}: no tokenizer here ({error.strerror}): give one") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: not a tokenizer ({error}): make it anew") from None
     if not isinstance(content, dict):

@@ -43,7 +43,7 @@ def decode(tokenizer: Tokenizer, content: bytes) -> bytes:
     for word in content.split():
         if not word.isdigit():
             shown = word[:20].decode("utf-8", errors="backslashreplace")
-            raise DataError(f"standard input: {shown!r} is no id: give whole numbers")
+            raise DataError(f"standard input: '{shown}' is no id: give whole numbers")
         if len(word) > 12 or int(word) >= size:
             shown = word[:20].decode()
             raise DataError(f"standard input: id {shown}: give ids from 0 to {size - 1}")

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -44,7 +43,7 @@ def test_each_common_han_character_is_one_token() -> None:
         ("，then。Yes", ["，", "then", "。", "Yes"]),
         ("Tシャツを着る", ["T", "シャツ", "を", "着", "る"]),
         ("らーめんラーメン", ["らーめん", "ラーメン"]),
-        ("한국abcпривет", ["한국", "abc", "привет"]),
+        ("한국abcדברя", ["한국", "abc", "דבר", "я"]),
         ("ok👍🏽❤\ufe0flove", ["ok", "👍🏽❤\ufe0f", "love"]),
         ("cafe\u0301s", ["cafe\u0301s"]),
         ("\tif x:\n\t\treturn", ["\t", "if", " x", ":", "\n", "\t", "\t", "return"]),

@@ -31,7 +31,7 @@ def test_a_tie_goes_to_the_smaller_ids_whatever_comes_first() -> None:
 
 
 def test_characters_begin_each_word_with_its_mark() -> None:
-    """Every word has the mark, the first one too: ' 春' three times, '春风' and '风' ' 春' never."""
+    """Every word has the mark, the first one too: ' 春' occurs three times, '春风' once."""
     bpe = ReferenceBPE.train("春风 春雨 春", 1, "characters")
     assert learned(bpe) == [(" ", "春")]
     春 = bpe.merges[next(iter(bpe.merges))]
@@ -45,7 +45,9 @@ def test_encoding_follows_the_order_of_learning() -> None:
     assert learned(bpe) == [("b", "c"), ("a", "b")]
     a, bc = bpe.tokens.index(b"a"), bpe.merges[next(iter(bpe.merges))]
     assert bpe.encode("abc") == [a, bc]
-    shown = [ids for ids, _ in steps([a, bpe.tokens.index(b"b"), bpe.tokens.index(b"c")], bpe.merges)]
+    shown = [
+        ids for ids, _ in steps([a, bpe.tokens.index(b"b"), bpe.tokens.index(b"c")], bpe.merges)
+    ]
     assert shown[-1] == [a, bc]
     assert len(shown) == 2
 
