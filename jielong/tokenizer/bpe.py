@@ -9,8 +9,10 @@ every text (of an imported tokenizer: unless its own file normalises).
 
 import codecs
 import hashlib
+import itertools
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -27,9 +29,11 @@ from jielong.tokenizer.pieces import Digits, Han, pattern, refuse_surrogates
 from jielong.tokenizer.special_tokens import SPECIAL, SPELLINGS, SpecialTokens
 
 FILE = "tokenizer.json"
-_WORTH_THREADS = (
-    100_000  # characters; below that, handing texts to threads costs more than it gains
-)
+_WORTH_THREADS = 100_000  # characters; handing fewer to threads costs more than it gains
+_SHARES = 8  # for each thread: many, so that none waits long; few, so that little is handed over
+# tiktoken's regular expressions run out of stack in a million blanks without a break.
+_LONG = 100_000
+_LONG_BLANK = re.compile(rf"\s{{{_LONG}}}")
 
 
 class Tokenizer:
@@ -37,9 +41,15 @@ class Tokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer, special: SpecialTokens | None = None) -> None:
         """`special` is given for an imported tokenizer; our own have theirs first."""
+        # A setting that no file holds: without it, "</s>" in a text would become the token.
+        backend.encode_special_tokens = True
         self._backend = backend
         self._is_ours = special is None
         self.special = special or SPECIAL
+
+    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Any, ...]]:
+        """Copied and sent to other processes without what can be derived."""
+        return Tokenizer, (self._backend, None if self._is_ours else self.special)
 
     @classmethod
     def train(
@@ -120,6 +130,8 @@ class Tokenizer:
         """The ids of `text`; never a special one. Raises `DataError` on a lone surrogate."""
         if not text.isascii():
             refuse_surrogates(text)
+        if len(text) >= _LONG and _LONG_BLANK.search(text):
+            return self._encode_slowly(text)
         return self._encode(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -127,14 +139,19 @@ class Tokenizer:
         workers = min(os.cpu_count() or 1, len(texts))
         if workers == 1 or sum(map(len, texts)) < _WORTH_THREADS:
             return [self.encode(text) for text in texts]
+        size = -(-len(texts) // (_SHARES * workers))
+        shares = [texts[start : start + size] for start in range(0, len(texts), size)]
         with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(self.encode, texts))
+            found = pool.map(lambda share: [self.encode(text) for text in share], shares)
+            return list(itertools.chain.from_iterable(found))
 
     @cached_property
     def _encode(self) -> Callable[[str], list[int]]:
         """What turns well-formed text into ids."""
-        if not self._is_ours:
-            return lambda text: self._backend.encode(text, add_special_tokens=False).ids
+        learned = range(len(SPELLINGS) + 256, self.vocab_size)
+        # tiktoken takes for granted that ids are in the order of learning.
+        if not self._is_ours or [*self.merges.values()] != [*learned]:
+            return self._encode_slowly
         # Late: it takes a while to import, and not every command encodes.
         import tiktoken
 
@@ -144,6 +161,10 @@ class Tokenizer:
             "jielong", pat_str=cut["pattern"]["Regex"], mergeable_ranks=ranks, special_tokens={}
         )
         return encoding.encode_ordinary
+
+    def _encode_slowly(self, text: str) -> list[int]:
+        """By `tokenizers`, which follows any file's rules and takes a text of any shape."""
+        return self._backend.encode(text, add_special_tokens=False).ids
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of `ids`; special tokens have none."""

@@ -1,5 +1,6 @@
 """Files as other makers write them, built here by the library that they use."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -95,6 +96,9 @@ def test_no_text_gives_a_special_token(tmp_path: Path) -> None:
         assert not set(ours.encode(text)) & special
         assert ours.decode(ours.encode(text)) == text
     assert ours.decode([*ours.special]) == ""
+    twin = copy.deepcopy(ours)
+    assert twin.special == ours.special
+    assert twin.encode("".join(spellings)) == ours.encode("".join(spellings))
 
 
 def test_a_conversation_in_an_imported_vocabulary(tmp_path: Path) -> None:
