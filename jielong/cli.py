@@ -76,9 +76,41 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument("model", type=Path, metavar="MODEL")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=8000)
+    summary = "text to tokens and back, and what happens on the way"
+    _add_tokenizer(commands.add_parser("tokenizer", help=summary, description=summary))
     report = add("report", "(re)write the report page of a run", _report)
     report.add_argument("run_dir", type=Path, metavar="RUN")
     return parser
+
+
+def _add_tokenizer(group: argparse.ArgumentParser) -> None:
+    commands = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, summary: str, run: Callable[[argparse.Namespace], None]):  # noqa: ANN202
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(run=run)
+        return command
+
+    encode = add("encode", "text on stdin to ids on stdout", _encode)
+    decode = add("decode", "ids on stdin to their bytes on stdout", _decode)
+    explain = add("explain", "show each merge that makes the tokens of a text", _explain)
+    explain.add_argument("text", metavar="TEXT")
+    explain.add_argument(
+        "--variant",
+        choices=("bytes", "characters"),
+        default="bytes",
+        help="without --model: what the merges learned from TEXT itself begin with",
+    )
+    mask = add("show-mask", "show which tokens of a conversation the loss counts", _show_mask)
+    mask.add_argument("file", type=Path, metavar="FILE.jsonl")
+    for command in (encode, decode, explain, mask):
+        command.add_argument(
+            "--model",
+            type=Path,
+            required=command is not explain,
+            metavar="MODEL",
+            help="a run, a quickstart directory, a model folder, or a tokenizer.json",
+        )
 
 
 def _add_decoding(
@@ -155,6 +187,40 @@ def _serve(arguments: argparse.Namespace) -> None:
     from jielong.server.app import serve
 
     serve(arguments.model, host=arguments.host, port=arguments.port)
+
+
+def _encode(arguments: argparse.Namespace) -> None:
+    from jielong.tokenizer import commands
+
+    tokenizer = commands.load(arguments.model)
+    sys.stdout.write(commands.encode(tokenizer, sys.stdin.buffer.read()))
+
+
+def _decode(arguments: argparse.Namespace) -> None:
+    from jielong.tokenizer import commands
+
+    tokenizer = commands.load(arguments.model)
+    sys.stdout.buffer.write(commands.decode(tokenizer, sys.stdin.buffer.read()))
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from jielong.tokenizer import commands
+
+    tokenizer = commands.load(arguments.model) if arguments.model else None
+    commands.explain(arguments.text, tokenizer, arguments.variant, Console(highlight=False))
+
+
+def _show_mask(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from jielong.data.conversations import read_jsonl
+    from jielong.tokenizer import commands
+
+    tokenizer = commands.load(arguments.model)
+    conversations = [conversation.messages for conversation in read_jsonl(arguments.file)]
+    commands.show_mask(conversations, tokenizer, Console(highlight=False))
 
 
 def _report(arguments: argparse.Namespace) -> None:

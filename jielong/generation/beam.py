@@ -13,7 +13,7 @@ from jielong.tokenizer.special_tokens import SPECIAL
 
 @torch.no_grad()
 def beam_search(
-    model: Decoder, prompt: Sequence[int], sampling: Sampling
+    model: Decoder, prompt: Sequence[int], sampling: Sampling, eos: int = SPECIAL.eos
 ) -> tuple[list[int], float]:
     """The best answer's ids and its score: log-probability / length^length_penalty.
 
@@ -41,7 +41,7 @@ def beam_search(
         kept: list[tuple[float, int, int]] = []
         for place, (total, index) in enumerate(zip(best.tolist(), places.tolist(), strict=True)):
             row, token = divmod(index, logp.shape[1])
-            if token == SPECIAL.eos:
+            if token == eos:
                 # An ending below the `beams` best extensions would never have been kept.
                 if place < beams:
                     score = total / length**sampling.length_penalty

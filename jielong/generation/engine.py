@@ -45,8 +45,9 @@ def generate(
                 results += [_beam(assistant, prompt, sampling) for prompt in chunk]
                 continue
             completions = [Completion() for _ in chunk]
-            for row, token, logp in decode(assistant.model, chunk, sampling, first_row=start):
-                _extend(completions[row], token, logp)
+            eos = assistant.tokenizer.special.eos
+            for row, token, logp in decode(assistant.model, chunk, sampling, start, eos):
+                _extend(completions[row], token, logp, eos)
             results += completions
     for completion in results:
         completion.text = assistant.tokenizer.decode(completion.ids)
@@ -70,8 +71,9 @@ def stream(
             completion.text = assistant.tokenizer.decode(completion.ids)
             yield completion.text, completion
             return
-        for _, token, logp in decode(assistant.model, [prompt], sampling):
-            _extend(completion, token, logp)
+        eos = assistant.tokenizer.special.eos
+        for _, token, logp in decode(assistant.model, [prompt], sampling, eos=eos):
+            _extend(completion, token, logp, eos)
             pending += decoder.push(token)
             place = _first(pending, sampling.stop)
             if place is not None:
@@ -90,7 +92,11 @@ def stream(
 
 @torch.no_grad()
 def decode(
-    model: Decoder, prompts: Sequence[Sequence[int]], sampling: Sampling, first_row: int = 0
+    model: Decoder,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    first_row: int = 0,
+    eos: int = SPECIAL.eos,
 ) -> Iterator[tuple[int, int, float]]:
     """Yield (row, token, log-probability) until every row has ended; finished rows leave the batch.
 
@@ -118,7 +124,7 @@ def decode(
     for step in range(steps):
         tokens, logps = choose(model.logits(hidden), sampling, uniforms[rows, step])
         yield from zip(rows.tolist(), tokens.tolist(), logps.tolist(), strict=True)
-        going = (tokens != SPECIAL.eos) & (step + 1 < room[rows])
+        going = (tokens != eos) & (step + 1 < room[rows])
         if not going.any():
             return
         if not going.all():
@@ -128,16 +134,17 @@ def decode(
         hidden = model.hidden(tokens[:, None], cache=cache)[:, -1]
 
 
-def _extend(completion: Completion, token: int, logp: float) -> None:
+def _extend(completion: Completion, token: int, logp: float, eos: int) -> None:
     completion.ids.append(token)
     completion.logps.append(logp)
-    if token == SPECIAL.eos:
+    if token == eos:
         completion.finish = "stop"
 
 
 def _beam(assistant: Assistant, prompt: Sequence[int], sampling: Sampling) -> Completion:
-    ids, score = beam_search(assistant.model, prompt, sampling)
-    ended = bool(ids) and ids[-1] == SPECIAL.eos
+    eos = assistant.tokenizer.special.eos
+    ids, score = beam_search(assistant.model, prompt, sampling, eos)
+    ended = bool(ids) and ids[-1] == eos
     return Completion(ids=ids, logps=[score], finish="stop" if ended else "length")
 
 

@@ -10,7 +10,7 @@ from jielong.core.errors import ConfigError
 from jielong.generation.engine import generate
 from jielong.generation.loading import Assistant
 from jielong.generation.sampling import Sampling
-from jielong.tokenizer.special_tokens import SPECIAL
+from jielong.tokenizer.special_tokens import SPECIAL, SpecialTokens
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def collect(assistant: Assistant, prompts: Sequence[Sequence[int]], sampling: Sa
     completions = generate(assistant, prompts, sampling)
     texts = [completion.text for completion in completions]
     answers = [completion.ids for completion in completions]
-    return lay_out(prompts, answers, texts, assistant.model.embedding.weight.device)
+    device = assistant.model.embedding.weight.device
+    return lay_out(prompts, answers, texts, device, assistant.tokenizer.special)
 
 
 def lay_out(
@@ -70,18 +71,19 @@ def lay_out(
     answers: Sequence[Sequence[int]],
     texts: list[str],
     device: torch.device | None = None,
+    special: SpecialTokens = SPECIAL,
 ) -> Rollouts:
     """Put prompts and answers (lists of ids) into rows."""
     lengths = torch.tensor([len(p) + len(a) for p, a in zip(prompts, answers, strict=True)])
     starts = torch.tensor([len(prompt) for prompt in prompts])
-    ids = torch.full((len(prompts), int(lengths.max())), SPECIAL.pad)
+    ids = torch.full((len(prompts), int(lengths.max())), special.pad)
     for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         ids[row, : len(prompt) + len(answer)] = torch.tensor([*prompt, *answer])
     place = torch.arange(1, ids.shape[1])
     chosen = (place >= starts[:, None]) & (place < lengths[:, None])
     sizes = lengths - starts
     mask = torch.arange(int(sizes.max())) < sizes[:, None]
-    finished = torch.tensor([bool(answer) and answer[-1] == SPECIAL.eos for answer in answers])
+    finished = torch.tensor([bool(answer) and answer[-1] == special.eos for answer in answers])
     return Rollouts(
         ids=ids.to(device),
         lengths=lengths.to(device),

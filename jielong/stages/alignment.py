@@ -249,7 +249,9 @@ class Alignment:
             for _ in range(number)
         ]
         completions = generate(assistant, ids, sampling)
-        return lay_out(ids, [c.ids for c in completions], [c.text for c in completions])
+        answers = [c.ids for c in completions]
+        texts = [c.text for c in completions]
+        return lay_out(ids, answers, texts, special=assistant.tokenizer.special)
 
     def _sample(
         self,

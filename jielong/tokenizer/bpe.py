@@ -1,50 +1,64 @@
-"""Byte-level byte-pair encoding (arXiv:1508.07909; bytes as in GPT-2), by the `tokenizers` library.
+"""Byte-level byte-pair encoding (arXiv:1508.07909; bytes as in GPT-2).
 
-Han characters stand apart before merging: every common character becomes one token, so that "the
-last character of a word" is something a small model can see. Nothing is normalised, hence
-`decode(encode(text)) == text` for every text.
+`tokenizers` learns the merges and reads any file; `tiktoken` applies the merges we learned, several
+times faster and with the same result. Han characters stand apart before merging unless asked
+otherwise: every common character becomes one token, so that "the last character of a word" is
+something a small model can see. Nothing is normalised, hence `decode(encode(text)) == text` for
+every text (of an imported tokenizer: unless its own file normalises).
 """
 
 import codecs
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Sequence
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from jielong.core.errors import DataError
 from jielong.core.files import write_atomic
+from jielong.tokenizer import imported, standard_files
+from jielong.tokenizer.pieces import Digits, Han, pattern, refuse_surrogates
 from jielong.tokenizer.special_tokens import SPECIAL, SPELLINGS, SpecialTokens
 
 FILE = "tokenizer.json"
-PATTERN = (
-    r"\p{Han}"  # one Han character
-    r"|'(?i:[sdmt]|ll|ve|re)"  # English contractions
-    r"| ?[\p{L}\p{M}&&[^\p{Han}]]+"  # a word of any other script, with the space before it
-    r"|\p{N}{1,2}"  # digits in pairs at most
-    r"| ?[^\s\p{L}\p{M}\p{N}]+"  # punctuation
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"  # line ends, then other white space
-)
+_WORTH_THREADS = 100_000  # characters; handing fewer to threads costs more than it gains
+_SHARES = 8  # for each thread: many, so that none waits long; few, so that little is handed over
+# tiktoken's regular expressions run out of stack in a million blanks without a break.
+_LONG = 100_000
+_LONG_BLANK = re.compile(rf"\s{{{_LONG}}}")
 
 
 class Tokenizer:
     """A vocabulary of byte strings. `special` holds the ids that text cannot produce."""
 
-    special: SpecialTokens = SPECIAL
-
-    def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        # Off by default in the library: without it, "<eos>" typed by a user would become the token.
+    def __init__(self, backend: tokenizers.Tokenizer, special: SpecialTokens | None = None) -> None:
+        """`special` is given for an imported tokenizer; our own have theirs first."""
+        # A setting that no file holds: without it, "</s>" in a text would become the token.
         backend.encode_special_tokens = True
         self._backend = backend
+        self._is_ours = special is None
+        self.special = special or SPECIAL
+
+    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Any, ...]]:
+        """Copied and sent to other processes without what can be derived."""
+        return Tokenizer, (self._backend, None if self._is_ours else self.special)
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int) -> "Tokenizer":
+    def train(
+        cls, texts: Iterable[str], vocab_size: int, han: Han = "characters", digits: Digits = 2
+    ) -> "Tokenizer":
         """Learn merges from `texts` until the vocabulary has `vocab_size` entries (or no more).
 
-        Raises `DataError` when `vocab_size` cannot hold the special tokens and the 256 bytes.
+        `han` and `digits` say how text is cut first: see `pieces.pattern`. `texts` is read once and
+        not kept. Raises `DataError` when `vocab_size` cannot hold the special tokens and the bytes.
         """
         smallest = len(SPELLINGS) + 256
         if vocab_size < smallest:
@@ -52,7 +66,7 @@ class Tokenizer:
         backend = tokenizers.Tokenizer(models.BPE())
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+                pre_tokenizers.Split(Regex(pattern(han, digits)), "isolated"),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )
@@ -64,47 +78,93 @@ class Tokenizer:
             show_progress=False,
         )
         backend.train_from_iterator(texts, trainer)
-        return cls(backend)
+        ours = standard_files.without_marks(json.loads(backend.to_str()))
+        assert ours is not None
+        return cls(tokenizers.Tokenizer.from_str(json.dumps(ours)))
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
-        """Read a `tokenizer.json`, given its path or its directory."""
+        """Read a `tokenizer.json`, ours or another's, given its path or its directory.
+
+        Raises `DataError` when it is none, or one that cannot write every text.
+        """
         file = path / FILE if path.is_dir() else path
+        content = _read_json(file)
+        if not isinstance(content.get("model"), dict):
+            raise DataError(f"{file}: not a tokenizer (it has no model): make it anew")
+        beside = file.with_name(standard_files.CONFIG)
         try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise DataError(f"{file}: no tokenizer here ({error.strerror}): give one") from None
-        try:
-            backend = tokenizers.Tokenizer.from_buffer(content)
+            ours = standard_files.without_marks(content)
+            if ours is not None:
+                return cls(tokenizers.Tokenizer.from_str(json.dumps(ours)))
+            config = _read_json(beside) if beside.exists() else {}
+            return cls(*imported.adopt(content, config, str(file)))
+        except DataError:
+            raise
         except Exception as error:  # noqa: BLE001 - the library raises bare Exception
             raise DataError(f"{file}: not a tokenizer ({error}): make it anew") from None
-        if any(backend.token_to_id(spelling) != i for i, spelling in enumerate(SPELLINGS)):
-            raise DataError(f"{file}: does not begin with {' '.join(SPELLINGS)}: give one of ours")
-        return cls(backend)
 
     def save(self, path: Path) -> None:
-        """Write a standard `tokenizer.json` to `path` (a file, or a directory to put it in)."""
-        file = path / FILE if path.is_dir() else path
-        write_atomic(file, self._backend.to_str(pretty=True))
+        """Write a standard `tokenizer.json`: to a file, or into a directory.
 
-    @property
+        A directory also gets `tokenizer_config.json`; `transformers.AutoTokenizer` loads it.
+        """
+        content = json.loads(self._backend.to_str())
+        content = standard_files.with_marks(content) if self._is_ours else content
+        file = path / FILE if path.is_dir() else path
+        write_atomic(file, standard_files.to_text(content))
+        if path.is_dir():
+            config = (
+                standard_files.config_of_ours()
+                if self._is_ours
+                else imported.config_of(self._backend, self.special)
+            )
+            write_atomic(path / standard_files.CONFIG, standard_files.to_text(config))
+
+    @cached_property
     def vocab_size(self) -> int:
-        """How many entries the vocabulary has, the special tokens included."""
-        return self._backend.get_vocab_size()
+        """How many ids there are, the special tokens included."""
+        return max(self._backend.get_vocab().values()) + 1
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; never a special one. Raises `DataError` on a lone surrogate."""
-        return self.encode_batch([text])[0]
+        if not text.isascii():
+            refuse_surrogates(text)
+        if len(text) >= _LONG and _LONG_BLANK.search(text):
+            return self._encode_slowly(text)
+        return self._encode(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of several texts at once, on all cores."""
-        try:
-            encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
-        except (UnicodeEncodeError, TypeError):
-            raise DataError(
-                "the text holds a lone surrogate, which is no character: remove it"
-            ) from None
-        return [encoding.ids for encoding in encodings]
+        workers = min(os.cpu_count() or 1, len(texts))
+        if workers == 1 or sum(map(len, texts)) < _WORTH_THREADS:
+            return [self.encode(text) for text in texts]
+        size = -(-len(texts) // (_SHARES * workers))
+        shares = [texts[start : start + size] for start in range(0, len(texts), size)]
+        with ThreadPoolExecutor(workers) as pool:
+            found = pool.map(lambda share: [self.encode(text) for text in share], shares)
+            return list(itertools.chain.from_iterable(found))
+
+    @cached_property
+    def _encode(self) -> Callable[[str], list[int]]:
+        """What turns well-formed text into ids."""
+        learned = range(len(SPELLINGS) + 256, self.vocab_size)
+        # tiktoken takes for granted that ids are in the order of learning.
+        if not self._is_ours or [*self.merges.values()] != [*learned]:
+            return self._encode_slowly
+        # Late: it takes a while to import, and not every command encodes.
+        import tiktoken
+
+        cut = json.loads(self._backend.to_str())["pre_tokenizer"]["pretokenizers"][0]
+        ranks = {piece: i for i, piece in enumerate(self.token_bytes) if piece}
+        encoding = tiktoken.Encoding(
+            "jielong", pat_str=cut["pattern"]["Regex"], mergeable_ranks=ranks, special_tokens={}
+        )
+        return encoding.encode_ordinary
+
+    def _encode_slowly(self, text: str) -> list[int]:
+        """By `tokenizers`, which follows any file's rules and takes a text of any shape."""
+        return self._backend.encode(text, add_special_tokens=False).ids
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of `ids`; special tokens have none."""
@@ -121,19 +181,33 @@ class Tokenizer:
 
     @cached_property
     def token_bytes(self) -> list[bytes]:
-        """The bytes that each id stands for."""
-        byte_of = {character: byte for byte, character in _byte_characters().items()}
-        vocabulary = self._backend.get_vocab()
-        result = [b""] * len(vocabulary)
-        for piece, token in vocabulary.items():
-            if token >= len(SPELLINGS):
-                result[token] = bytes(byte_of[character] for character in piece)
-        return result
+        """The bytes that each id stands for; special tokens have none."""
+        texts = imported.token_texts(self._backend)
+        texts |= dict.fromkeys(self.special, b"")
+        return [texts.get(token, b"") for token in range(self.vocab_size)]
+
+    @cached_property
+    def merges(self) -> dict[tuple[int, int], int]:
+        """Which pair of ids becomes which id, in the order learned."""
+        vocabulary = self._backend.get_vocab(with_added_tokens=False)
+        merges = json.loads(self._backend.to_str())["model"]["merges"]
+        pairs = [tuple(m.split(" ", 1)) if isinstance(m, str) else tuple(m) for m in merges]
+        return {(vocabulary[a], vocabulary[b]): vocabulary[a + b] for a, b in pairs}
+
+    def pieces(self, text: str) -> list[list[int]]:
+        """What `text` is cut into, each piece as the ids of its single bytes."""
+        refuse_surrogates(text)
+        vocabulary = self._backend.get_vocab(with_added_tokens=False)
+        if self._backend.normalizer is not None:
+            text = self._backend.normalizer.normalize_str(text)
+        cutting = self._backend.pre_tokenizer
+        assert cutting is not None
+        pieces = cutting.pre_tokenize_str(text)
+        return [[vocabulary[character] for character in piece] for piece, _ in pieces]
 
     def describe(self) -> dict[str, int]:
         """Sizes for a manifest."""
-        merges = len(json.loads(self._backend.to_str())["model"]["merges"])
-        return {"vocab_size": self.vocab_size, "merges": merges}
+        return {"vocab_size": self.vocab_size, "merges": len(self.merges)}
 
 
 class StreamDecoder:
@@ -152,10 +226,14 @@ class StreamDecoder:
         return self._decoder.decode(b"", final=True)
 
 
-def _byte_characters() -> dict[int, str]:
-    """GPT-2's printable stand-in for each byte, as `tokenizer.json` files spell them."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {
-        byte: chr(256 + i) for i, byte in enumerate(others)
-    }
+def _read_json(file: Path) -> dict[str, Any]:
+    """The table that a JSON file holds."""
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"{file}: no tokenizer here ({error.strerror}): give one") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: not a tokenizer ({error}): make it anew") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{file}: not a tokenizer (holds no table): make it anew")
+    return content

@@ -1,15 +1,22 @@
 """For any text at all: what goes in comes out, and no text can speak in special tokens."""
 
+from functools import cache
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jielong.tokenizer.bpe import StreamDecoder
+from jielong.tokenizer.bpe import StreamDecoder, Tokenizer
 from jielong.tokenizer.chat_template import render
+from jielong.tokenizer.reference_bpe import ReferenceBPE
 from jielong.tokenizer.special_tokens import SPECIAL, SPELLINGS
+from jielong.tokenizer.standard_files import MARK
+from tests.mixed_text import lines
 from tests.tiny import TEXTS, tokenizer
 
 characters = st.characters(exclude_categories=["Cs"])
-words = st.sampled_from([*SPELLINGS, *TEXTS, "<eo", "s>", "\r\n", "  ", "🧑‍🚀", "à", "〇々"])
+words = st.sampled_from(
+    [*SPELLINGS, *TEXTS, MARK, "<eo", "s>", "<", ">", "\r\n", "  ", "🧑‍🚀", "à", "〇々"]
+)
 texts = st.text(characters) | st.lists(words | st.text(characters, max_size=3)).map("".join)
 
 
@@ -18,6 +25,43 @@ def test_decode_of_encode_is_the_text(text: str) -> None:
     ids = tokenizer().encode(text)
     assert tokenizer().decode(ids) == text
     assert tokenizer().decode_bytes(ids) == text.encode()
+
+
+@cache
+def others() -> list[Tokenizer]:
+    """Vocabularies full of special spellings, cut in every way."""
+    learned = [*lines(200), *SPELLINGS * 30, *(s + MARK for s in SPELLINGS * 30)]
+    return [Tokenizer.train(learned, 700, "words", 3), Tokenizer.train(learned, 700, digits=1)]
+
+
+@given(texts)
+def test_the_same_holds_however_text_is_cut(text: str) -> None:
+    for other in others():
+        ids = other.encode(text)
+        assert other.decode(ids) == text
+        assert not set(ids) & set(other.special)
+
+
+@given(st.lists(st.sampled_from([*SPELLINGS, MARK, "<", ">", "eos", "user", " ", "\n"])))
+def test_text_built_around_the_spellings_yields_no_special_token(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    for one in (tokenizer(), *others()):
+        assert not set(one.encode(text)) & set(one.special)
+        assert one.decode(one.encode(text)) == text
+
+
+@given(texts)
+def test_pieces_joined_are_the_text(text: str) -> None:
+    for one in (tokenizer(), *others()):
+        assert one.decode([i for piece in one.pieces(text) for i in piece]) == text
+
+
+@given(texts, st.sampled_from(["bytes", "characters"]))
+def test_the_reference_gives_back_every_text(text: str, variant) -> None:
+    learned = ReferenceBPE.train(f"{text} {TEXTS[0]}", 12, variant)
+    assert learned.decode(learned.encode(text)) == text
+    if variant == "bytes":
+        assert learned.decode(learned.encode(f"龘{text}\U0010ffff")) == f"龘{text}\U0010ffff"
 
 
 @given(texts)
