@@ -28,10 +28,14 @@ _FULL = 60  # characters after which no exchange is added
 
 @dataclass(frozen=True)
 class Conversation:
-    """The turns, the user first, and the families they come from."""
+    """The turns, the user first, and the families they come from.
+
+    `place` is the file and line of one that was read.
+    """
 
     messages: tuple[Message, ...]
     families: tuple[str, ...]
+    place: str = ""
 
 
 def solved(item: Item) -> tuple[Message, ...]:
@@ -63,6 +67,12 @@ class Mixture:
         """Whether one more exchange fits: what is told must not be cut off before it is asked."""
         said = sum(len(message["content"]) for message in messages)
         return len(families) < self.parts and said < _FULL
+
+    def talks(self) -> Iterator[Conversation]:
+        """Each of the solved items alone."""
+        for name, pool in self.pools.items():
+            for messages in pool:
+                yield Conversation(messages, (name,))
 
     def __iter__(self) -> Iterator[Conversation]:
         """Every conversation, without end."""
@@ -107,7 +117,7 @@ def read_jsonl(path: Path) -> list[Conversation]:
     A line is {"messages": [...]} or {"prompt": "...", "completion": "..."}.
     """
     lines = json_lines.read(path)
-    found = [Conversation(_messages(value, where), (path.stem,)) for where, value in lines]
+    found = [Conversation(_messages(value, where), (path.stem,), where) for where, value in lines]
     if not found:
         raise DataError(f"{path}: empty: write one conversation a line")
     return found

@@ -38,15 +38,18 @@ class Decoder(nn.Module):
         ids: Int[Tensor, "B T"],
         *,
         is_token: Bool[Tensor, "B T"] | None = None,
+        documents: Int[Tensor, "B T"] | None = None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "B T C"]:
         """The final normed states (B, T, C) of `ids` (B, T).
 
         `is_token` (B, T) is False on padding (left or right), which then changes nothing: positions
         count tokens only, and padding is never attended to. With a `cache` the ids continue what
-        it holds, and it is extended.
+        it holds, and it is extended. Or else `documents` (B, T) numbers the texts that share a row,
+        and none sees another. Their positions run on along the row: rotary attention knows only how
+        far apart two tokens are.
         """
-        rotary, mask = self._positions(ids, is_token, cache)
+        rotary, mask = self._positions(ids, is_token, documents, cache)
         x = self.dropout(self.embedding(ids))
         for block in self.blocks:
             x = block(x, rotary, mask, cache)
@@ -64,24 +67,31 @@ class Decoder(nn.Module):
         ids: Int[Tensor, "B T"],
         *,
         is_token: Bool[Tensor, "B T"] | None = None,
+        documents: Int[Tensor, "B T"] | None = None,
         select: Bool[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, "*N V"]:
-        """Scores (B, T, V) of what follows each position.
+        """Scores (B, T, V) of what follows each position; `is_token`, `documents` as in `hidden`.
 
         With `select` (B, T) only those positions are scored, as (N, V) in reading order: the
         vocabulary is the largest product of a small model, so positions without a target skip it.
         """
-        hidden = self.hidden(ids, is_token=is_token)
+        hidden = self.hidden(ids, is_token=is_token, documents=documents)
         return self.logits(hidden if select is None else hidden[select])
 
     def _positions(
-        self, ids: Tensor, is_token: Tensor | None, cache: KVCache | None
+        self,
+        ids: Tensor,
+        is_token: Tensor | None,
+        documents: Tensor | None,
+        cache: KVCache | None,
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """Rotary angles and attention mask; None is the plain causal mask, which kernels know."""
         time = ids.shape[1]
         start = cache.length if cache is not None else 0
         if is_token is None and cache is None:
-            return self.rotary(torch.arange(time, device=ids.device)), None
+            mask = None if documents is None else _within(documents)
+            return self.rotary(torch.arange(time, device=ids.device)), mask
+        assert documents is None
         if is_token is None:
             is_token = torch.ones_like(ids, dtype=torch.bool)
         if cache is not None:
@@ -93,6 +103,13 @@ class Decoder(nn.Module):
         # A padding row attends to itself alone: softmax over nothing would be NaN.
         mask = ((places < now) & is_token[:, None, :]) | (places == now)
         return self.rotary(positions), mask[:, None]
+
+
+def _within(documents: Tensor) -> Tensor:
+    """The causal mask (B, 1, T, T) of rows whose texts, numbered by `documents`, stay apart."""
+    places = torch.arange(documents.shape[1], device=documents.device)
+    same = documents[:, :, None] == documents[:, None, :]
+    return (same & (places <= places[:, None]))[:, None]
 
 
 def _initialise(module: nn.Module) -> None:

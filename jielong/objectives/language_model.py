@@ -17,18 +17,20 @@ class TokenBatch(NamedTuple):
     """Rows of tokens, padded on the right.
 
     `ids` (B, T+1); `counts` (B, T+1) bool, True where predicting that token counts. The first
-    column is never predicted.
+    column is never predicted. `documents` (B, T+1) numbers the texts that share a packed row: none
+    sees another, and the first token of each must not count.
     """
 
     ids: Tensor
     counts: Tensor
+    documents: Tensor | None = None
 
 
 @runtime_checkable
 class LanguageModel(Protocol):
     """Scores (N, V) of what follows the selected positions of `ids` (B, T)."""
 
-    def __call__(self, ids: Tensor, *, select: Tensor) -> Tensor:
+    def __call__(self, ids: Tensor, *, select: Tensor, documents: Tensor | None = None) -> Tensor:
         """Score the selected positions."""
         ...
 
@@ -39,7 +41,8 @@ def next_token_loss(model: LanguageModel, batch: TokenBatch) -> Loss:
     Padding sits to the right of every token that counts, so a causal model needs no mask for it.
     """
     select = batch.counts[:, 1:]
-    logits = model(batch.ids[:, :-1], select=select)
+    documents = None if batch.documents is None else batch.documents[:, :-1]
+    logits = model(batch.ids[:, :-1], select=select, documents=documents)
     targets = batch.ids[:, 1:][select]
     total = F.cross_entropy(logits, targets, reduction="sum")
     return Loss(total, torch.tensor(float(targets.numel()), device=total.device))

@@ -1,6 +1,5 @@
 """SFT: teach a base model to answer from demonstrations, without forgetting the language."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,13 +7,14 @@ import torch
 
 from jielong.core.config import check_positive
 from jielong.core.device import default_device
+from jielong.core.progress import say
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.core.seeds import derive
-from jielong.data.chat_rows import ChatRows
+from jielong.data.chat_rows import ChatRows, Cut, Rows, survey
 from jielong.data.conversations import Conversation, mixture, read_jsonl
 from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
-from jielong.generation.loading import load_assistant, save_model
+from jielong.generation.loading import Assistant, load_assistant, save_model
 from jielong.objectives.language_model import TokenBatch, next_token_loss
 from jielong.stages.pretrain import check_window, document_parts
 from jielong.training.learner import Learner, Part
@@ -27,8 +27,9 @@ class SFTConfig:
     """What to teach, and how much of the base model's own text to mix in.
 
     `families` are shares of the task mixture; `conversations` the user's own JSONL files, which
-    make up `own_share` of the rows. A step sees `batch` conversations and `document_batch` windows
-    of plain text, whose mean loss weighs `document_weight`.
+    make up `own_share` of all conversations. A step sees `batch` conversations in rows of at most
+    `longest` tokens, `packed` several to a row, and `document_batch` windows of plain text, whose
+    mean loss weighs `document_weight`.
     """
 
     run_dir: str
@@ -39,6 +40,7 @@ class SFTConfig:
     steps: int
     batch: int = 24
     longest: int = 160
+    packed: bool = False
     document_batch: int = 2
     document_window: int = 256
     document_weight: float = 0.5
@@ -63,18 +65,13 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
     prepared = open_finished(config.prepared, "prepare")
     inputs = {"init_from": base.path, "data": data.path, "prepared": prepared.path}
     inputs |= {f"conversations.{i}": Path(path) for i, path in enumerate(config.conversations)}
-    # Read all of the user's files first: a bad line must leave no half-begun run behind.
-    source = _source(config, Lexicon.load(prepared.path / "lexicon.json"))
     assistant = load_assistant(base.path)
     check_window("document_window", config.document_window, assistant.context)
+    # Read all of the user's files first: a bad line must leave no half-begun run behind.
+    rows, cut = _chat_rows(config, Lexicon.load(prepared.path / "lexicon.json"), assistant)
     run = RunDir.create(config.run_dir, stage="sft", config=config, inputs=inputs, resume=resume)
-    rows = ChatRows(
-        assistant.tokenizer,
-        source,
-        config.batch,
-        min(config.longest, assistant.context),
-        config.seed,
-    )
+    if cut.exchanges:
+        say(cut.describe(rows.longest))
     torch.manual_seed(derive(config.seed, "sft"))
     model = assistant.model.train()
     learner = Learner(
@@ -93,26 +90,36 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
     )
 
     def parts(step: int) -> list[Part]:
-        ids, counts = (torch.from_numpy(array).to(default_device()) for array in rows(step))
-        chat = Part([TokenBatch(ids, counts)], next_token_loss, 1.0, "chat")
+        chat = Part([_on_device(batch) for batch in rows(step)], next_token_loss, 1.0, "chat")
         return [chat, documents(step)] if config.document_weight else [chat]
 
     plan = Plan(steps=config.steps, save_every=config.save_every, headline="chat_loss")
     run_training(run, learner, parts, plan)
     found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
-    run.finish(found)
+    run.finish(found | {"cut_exchanges": cut.exchanges, "cut_answers": cut.answers})
     return run.path
 
 
-def _source(config: SFTConfig, lexicon: Lexicon) -> Callable[[int], Conversation]:
-    """Where conversation number `index` comes from: the task mixture, the user's files, or both."""
+def _chat_rows(config: SFTConfig, lexicon: Lexicon, assistant: Assistant) -> tuple[ChatRows, Cut]:
+    """The batches of conversations, and what of the conversations is in none of them."""
     own = [talk for path in config.conversations for talk in read_jsonl(Path(path))]
     tasks = mixture(lexicon, "train", config.families, config.seed) if config.families else None
+    longest = min(config.longest, assistant.context)
+    cut = survey(assistant.tokenizer, [*own, *(tasks.talks() if tasks else ())], longest)
 
     def conversation(index: int) -> Conversation:
+        """Number `index` comes from the task mixture or from the user's files."""
         chosen = derive(config.seed, "source", index) % 1000 < 1000 * config.own_share
         if tasks is None or (own and chosen):
             return own[derive(config.seed, "own", index) % len(own)]
         return tasks.conversation(index)
 
-    return conversation
+    rows = ChatRows(
+        assistant.tokenizer, conversation, config.batch, longest, config.seed, config.packed
+    )
+    return rows, cut
+
+
+def _on_device(rows: Rows) -> TokenBatch:
+    arrays = [array for array in rows if array is not None]
+    return TokenBatch(*(torch.from_numpy(array).to(default_device()) for array in arrays))

@@ -26,7 +26,7 @@ def uneven() -> TokenBatch:
 def cut(batch: tuple, sizes: list[int]) -> list:
     return [
         type(batch)(*piece)
-        for piece in zip(*(tensor.split(sizes) for tensor in batch), strict=True)
+        for piece in zip(*(t.split(sizes) for t in batch if t is not None), strict=True)
     ]
 
 

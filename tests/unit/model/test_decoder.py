@@ -85,6 +85,50 @@ def test_P8_the_order_of_rows_changes_nothing() -> None:
     torch.testing.assert_close(permuted, straight[order])
 
 
+def numbers(*rows: list[int]) -> torch.Tensor:
+    """Which text each place of a row belongs to, from the texts' sizes; 0 is padding."""
+    width = max(map(sum, rows))
+    places = [[n for n, size in enumerate(row, 1) for _ in range(size)] for row in rows]
+    return torch.tensor([place + [0] * (width - len(place)) for place in places])
+
+
+def test_texts_that_share_a_row_are_each_alone() -> None:
+    """At the start, the middle and the end of a row, and beside padding."""
+    model, ids = decoder(), random_ids(3, 12)
+    sizes = ([5, 1, 6], [12], [3, 4])
+    packed = model(ids, documents=numbers(*sizes))
+    for row, lengths in enumerate(sizes):
+        start = 0
+        for size in lengths:
+            alone = model(ids[row : row + 1, start : start + size])[0]
+            torch.testing.assert_close(
+                packed[row, start : start + size], alone, atol=1e-5, rtol=1e-5
+            )
+            start += size
+    assert packed.isfinite().all()
+
+
+@pytest.mark.parametrize("changed", [slice(0, 4), slice(4, 9), slice(9, 14), slice(14, 16)])
+def test_a_text_changes_nothing_at_all_in_its_neighbours(changed: slice) -> None:
+    """Not a single bit, whether it stands before or after them, or is padding."""
+    model, ids = decoder(std=0.5), random_ids(1, 16)
+    documents = numbers([4, 5, 5])
+    documents = torch.cat([documents, torch.zeros(1, 2, dtype=torch.long)], dim=1)
+    other = ids.clone()
+    other[0, changed] = (ids[0, changed] - 6 + 1) % 17 + 6
+    before, after = (model(x, documents=documents)[0] for x in (ids, other))
+    kept = torch.ones(16, dtype=torch.bool)
+    kept[changed] = False
+    assert torch.equal(before[kept], after[kept])
+    assert (before[~kept] - after[~kept]).abs().amax(-1).min() > 1e-3
+
+
+def test_a_row_of_one_text_is_a_plain_row() -> None:
+    model, ids = decoder(), random_ids(2, 9)
+    packed = model(ids, documents=torch.ones_like(ids))
+    torch.testing.assert_close(packed, model(ids), atol=1e-5, rtol=1e-5)
+
+
 def test_selected_positions_are_those_of_the_full_scores() -> None:
     model, ids = decoder(), random_ids(2, 6)
     select = torch.tensor([[1, 0, 0, 1, 0, 1], [0, 0, 1, 0, 0, 0]], dtype=torch.bool)

@@ -1,0 +1,183 @@
+"""The stage as a user meets it: packed and unpacked, resumed, and what it refuses."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from jielong.core.errors import DataError
+from jielong.core.run_dir import RunDir, open_run, read_metrics
+from jielong.data.lexicon import Lexicon
+from jielong.data.shards import Shard
+from jielong.generation.loading import save_model
+from jielong.stages import sft
+from jielong.training.checkpoint import latest
+from jielong.training.optimizers import OptimizerConfig
+from tests.tiny import decoder, tokenizer
+
+CONTEXT = 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    seed: int = 0
+
+
+@pytest.fixture(scope="module")
+def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What SFT starts from: text, a vocabulary, a few sentences, and a base model that babbles."""
+    top = tmp_path_factory.mktemp("sft")
+    tokens = RunDir.create(top / "tokenize", stage="tokenize", config=Config())
+    tokenizer().save(tokens.path)
+    ids = np.random.default_rng(0).integers(6, 300, size=2000).astype(np.uint16)
+    Shard(ids, np.array([0]), np.array(["zh"]), np.array([4000])).save(tokens.path / "train.npz")
+    tokens.finish()
+    prepared = RunDir.create(top / "prepare", stage="prepare", config=Config())
+    words = [f"{a}{b}" for a in "天地人山水火木金土日" for b in "月风云花鸟虫鱼龙虎马"]
+    found = [{"text": f"他说{word}很好。", "lang": "zh", "source": "own"} for word in words]
+    Lexicon(sentences=found, words_zh=words).save(prepared.path / "lexicon.json")
+    prepared.finish()
+    base = RunDir.create(top / "pretrain", stage="pretrain", config=Config())
+    model = decoder(vocab_size=tokenizer().vocab_size, context=CONTEXT, dropout=0.2)
+    base.finish(save_model(base.path, model, tokenizer()))
+    return top
+
+
+def recipe(top: Path, run_dir: Path, **changes: object) -> sft.SFTConfig:
+    settings: dict = {
+        "run_dir": str(run_dir),
+        "init_from": f"{top}/pretrain",
+        "data": f"{top}/tokenize",
+        "prepared": f"{top}/prepare",
+        "steps": 10,
+        "batch": 4,
+        "longest": 90,
+        "document_window": 24,
+        "families": {"sentence": 1.0},
+        "save_every": 4,
+        "optimizer": OptimizerConfig(lr=1e-2),
+    }
+    return sft.SFTConfig(**settings | changes)
+
+
+def own(path: Path, *talks: tuple[str, ...]) -> dict[str, object]:
+    """The settings that teach these conversations alone."""
+    lines = [
+        {
+            "messages": [
+                {"role": ("user", "assistant")[i % 2], "content": c} for i, c in enumerate(t)
+            ]
+        }
+        for t in talks
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return {"families": {}, "conversations": (str(path),)}
+
+
+def end(run: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in latest(run).iterdir()}
+
+
+def cut_at_line(monkeypatch: pytest.MonkeyPatch, number: int, config: sft.SFTConfig) -> None:
+    """Run until the log's line of that number, as if the power had failed."""
+    log, seen = RunDir.log, []
+
+    def cut(self: RunDir, metrics: dict) -> None:
+        seen.append(metrics)
+        if len(seen) == number:
+            raise RuntimeError("power")
+        log(self, metrics)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "log", cut)
+        with pytest.raises(RuntimeError, match="power"):
+            sft.run(config)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_C1_a_resumed_run_is_the_straight_run(
+    top: Path, tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, in the middle of a pool, and with conversations that are split."""
+    long = ("一二三四", "五六七八九十") * 12
+    settings: dict = own(tmp_path / "own.jsonl", long, ("你好", "好。")) | {
+        "families": {"sentence": 1.0},
+        "packed": packed,
+    }
+    straight = sft.run(recipe(top, tmp_path / "straight", **settings))
+    broken = recipe(top, tmp_path / "broken", **settings)
+    cut_at_line(monkeypatch, 7, broken)
+    torch.rand(5)
+    assert end(sft.run(broken, resume=True)) == end(straight)
+
+
+def test_packed_and_unpacked_see_the_same_conversations(top: Path, tmp_path: Path) -> None:
+    """Over a pool of eight steps, the tokens that count are the same ones in another order."""
+    found = {}
+    for packed in (False, True):
+        config = recipe(top, tmp_path / f"{packed}", steps=8, packed=packed)
+        found[packed] = [metrics["chat_items"] for metrics in read_metrics(sft.run(config))]
+    assert sum(found[True]) == sum(found[False])
+    assert found[True] != found[False]
+
+
+def test_long_conversations_are_taught_whole(top: Path, tmp_path: Path) -> None:
+    """Twelve exchanges that fill several rows: as many answers count as were given, `<eos>`
+    included, in every step of one conversation."""
+    answers = ["好" * (i + 1) for i in range(12)]
+    talk = [content for i, answer in enumerate(answers) for content in (f"{i}", answer)]
+    expected = sum(len(ids) + 1 for ids in tokenizer().encode_batch(answers))
+    for packed in (False, True):
+        settings = own(tmp_path / "own.jsonl", tuple(talk)) | {"packed": packed, "batch": 1}
+        config = recipe(top, tmp_path / f"run-{packed}", longest=60, steps=8, **settings)
+        run = sft.run(config)
+        items = [metrics["chat_items"] for metrics in read_metrics(run)]
+        assert sum(items) == 8 * expected
+        assert open_run(run).manifest["cut_exchanges"] == 0
+    assert set(items) == {expected}  # packed, each step has its own conversation
+
+
+def test_what_is_cut_is_counted_and_said_once(
+    top: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = own(tmp_path / "own.jsonl", ("一", "二"), ("三", "春" * 80, "春" * 80, "四"))
+    run = sft.run(recipe(top, tmp_path / "run", longest=40, **settings))
+    manifest = open_run(run).manifest
+    assert (manifest["cut_exchanges"], manifest["cut_answers"]) == (2, 1)
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        said.count("own.jsonl:2: exchanges longer than 40 tokens, whose end is cut: 2, with") == 1
+    )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_own_conversations_without_an_answer_are_refused(
+    top: Path, tmp_path: Path, packed: bool
+) -> None:
+    settings = own(tmp_path / "own.jsonl", ("一", "二"), ("春" * 80, "好"), ("风" * 90, "好"))
+    with pytest.raises(DataError) as error:
+        sft.run(recipe(top, tmp_path / "run", longest=40, packed=packed, **settings))
+    assert str(error.value) == (
+        f"{tmp_path}/own.jsonl:2, {tmp_path}/own.jsonl:3: no answer within 40 tokens, so nothing "
+        "to learn: shorten the question, or raise the recipe's longest (the model's context is "
+        "its limit)"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_rows_too_short_for_the_task_families_are_refused(
+    top: Path, tmp_path: Path, packed: bool
+) -> None:
+    with pytest.raises(DataError, match=r"^sentence: '.*: no answer within 3 tokens"):
+        sft.run(recipe(top, tmp_path / "run", longest=3, packed=packed))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_context_too_short_is_refused_as_a_row_would_be(top: Path, tmp_path: Path) -> None:
+    settings = own(tmp_path / "own.jsonl", ("春" * 150, "好"))
+    with pytest.raises(DataError, match=f"own.jsonl:1: no answer within {CONTEXT} tokens"):
+        sft.run(recipe(top, tmp_path / "run", longest=1000, **settings))
