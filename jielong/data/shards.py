@@ -4,6 +4,7 @@ Documents stand one after the other, each opened by `<bos>`; a window may span s
 padded and nothing is dropped but the rest of an epoch that fills no window.
 """
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,16 +31,36 @@ class Shard:
     def pack(
         cls, documents: Iterable[Sequence[int]], bos: int, languages: list[str], sizes: list[int]
     ) -> "Shard":
-        """Join documents' ids, each after a `<bos>`."""
-        pieces = [np.array([bos, *ids], dtype=np.int64) for ids in documents]
-        if not pieces:
+        """Join documents' ids, each after a `<bos>`; the lists may grow while they are drawn."""
+        ids, starts = array("I"), array("Q")
+        for document in documents:
+            starts.append(len(ids))
+            ids.append(bos)
+            ids.extend(document)
+        if not starts:
             raise DataError(
                 "no documents: the corpus is empty after preparation: check its sources"
             )
-        starts = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
-        tokens = np.concatenate(pieces)
+        tokens = np.frombuffer(ids, dtype=np.uint32)
         narrow = np.uint16 if tokens.max() < 2**16 else np.uint32
-        return cls(tokens.astype(narrow), starts, np.array(languages), np.array(sizes))
+        return cls(
+            tokens.astype(narrow),
+            np.array(starts, dtype=np.int64),
+            np.array(languages),
+            np.array(sizes),
+        )
+
+    def take(self, numbers: np.ndarray) -> "Shard":
+        """The documents with these numbers in this order, some of them perhaps several times."""
+        ends = np.append(self.starts[1:], len(self.tokens))
+        lengths = (ends - self.starts)[numbers]
+        pieces = [self.tokens[self.starts[n] : ends[n]] for n in numbers]
+        return Shard(
+            np.concatenate(pieces),
+            np.cumsum(lengths) - lengths,
+            self.languages[numbers],
+            self.text_bytes[numbers],
+        )
 
     def save(self, path: Path) -> None:
         """Write a NumPy archive."""

@@ -1,7 +1,8 @@
 """Pretrain: a language model from nothing, by predicting the next token of the packed corpus."""
 
 import dataclasses
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,8 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
         Schedule.of(config.optimizer, config.steps),
         config.optimizer.clip,
     )
-    documents = document_parts(
-        Shard.load(data.path / "train.npz").tokens, config.batch, config.window, config.seed
-    )
+    names = [f"phase-{name}" for name in data.manifest.get("phases", ())] or ["train"]
+    documents = curriculum([Shard.load(data.path / f"{name}.npz").tokens for name in names], config)
     plan = Plan(steps=config.steps, save_every=config.save_every)
     run_training(run, learner, lambda step: [documents(step)], plan)
     found = totals(run.path) | save_model(run.path, model, tokenizer)
@@ -75,6 +75,20 @@ def check_window(name: str, window: int, context: int) -> None:
     """Refuse windows that the model cannot see whole."""
     if window > context:
         raise ConfigError(f"{name}: {window}: exceeds the model's context of {context}: shorten it")
+
+
+def curriculum(phases: Sequence[np.ndarray], config: PretrainConfig) -> Callable[[int], Part]:
+    """The windows of one phase after the other; each has steps in proportion to its tokens."""
+    ends = np.cumsum([len(tokens) for tokens in phases])
+    last = np.round(ends / ends[-1] * config.steps).astype(int).tolist()
+    parts = [document_parts(tokens, config.batch, config.window, config.seed) for tokens in phases]
+
+    def part(step: int) -> Part:
+        phase = bisect_right(last[:-1], step)
+        first = last[phase - 1] if phase else 0
+        return parts[phase](step - first)
+
+    return part
 
 
 def document_parts(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jielong.core.errors import DataError
 from jielong.core.files import sha256_file
 from jielong.core.progress import say
@@ -47,7 +49,7 @@ class TokenizeConfig:
 
 
 def run(config: TokenizeConfig, *, resume: bool = False) -> Path:
-    """Write the tokenizer's files, `train.npz` and `valid.npz`; returns the run directory."""
+    """Write the tokenizer's files, `train.npz`, `valid.npz` and a shard for each phase."""
     parent = open_finished(config.documents, "prepare")
     run = RunDir.create(
         config.run_dir,
@@ -65,8 +67,11 @@ def run(config: TokenizeConfig, *, resume: bool = False) -> Path:
         "tokenizer_sha256": sha256_file(run.path / "tokenizer.json"),
         **tokenizer.describe(),
     }
-    for name, file in files.items():
-        shard = pack(file, tokenizer)
+    shards = {name: pack(file, tokenizer) for name, file in files.items()}
+    for name in parent.manifest.get("phases", {}):
+        order = np.load(parent.path / "phases" / f"{name}.npy")
+        shards[f"phase-{name}"] = shards["train"].take(order)
+    for name, shard in shards.items():
         shard.save(run.path / f"{name}.npz")
         derived[name] = {
             "documents": len(shard.starts),
@@ -74,7 +79,7 @@ def run(config: TokenizeConfig, *, resume: bool = False) -> Path:
             "bytes": int(shard.text_bytes.sum()),
             "sha256": sha256_file(run.path / f"{name}.npz"),
         }
-    run.finish(derived)
+    run.finish(derived | {"phases": list(parent.manifest.get("phases", {}))})
     return run.path
 
 

@@ -26,6 +26,14 @@ def test_a_shard_comes_back_from_disk(tmp_path: Path) -> None:
         assert np.array_equal(getattr(read, name), value), name
 
 
+def test_a_phase_takes_documents_in_its_own_order() -> None:
+    taken = shard().take(np.array([2, 0, 2]))
+    assert taken.tokens.tolist() == [1, 9, 1, 7, 8, 1, 9]
+    assert taken.starts.tolist() == [0, 2, 5]
+    assert taken.languages.tolist() == ["en", "zh", "en"]
+    assert taken.text_bytes.tolist() == [1, 6, 1]
+
+
 def test_an_empty_corpus_is_refused() -> None:
     with pytest.raises(DataError, match="no documents"):
         Shard.pack([], 1, [], [])
