@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from jielong.core.errors import RunDirectoryError
+from jielong.core.errors import DataError, RunDirectoryError
 from jielong.core.files import sha256_file
 from jielong.core.progress import progress
 from jielong.core.run_dir import MANIFEST, RunDir, open_finished
@@ -298,7 +298,7 @@ def _read_clusters(path: Path) -> Clusters | None:
     clusters = Clusters()
     largest: _Smallest[Mapping[str, Any]] = _Smallest(CLUSTERS)
     for line in read_lines(path, ("kept", "text")):
-        dropped = line.record["dropped"]
+        dropped = line.record.get("dropped") or ()
         clusters.sizes[1 + len(dropped)] += 1
         clusters.kinds[line.record.get("kind", "exact")] += 1
         if line.record.get("kind") == "near":
@@ -338,9 +338,15 @@ def _token_counts(run: RunDir, tokens: Path | None) -> dict[str, Iterator[int]]:
         raise RunDirectoryError(
             f"{tokens}: was made from another text than {run.path}: give the tokenize run of that"
         )
-    counts = {}
-    for path in sorted(tokenized.path.glob("*.npz")):
+    sides = [path.stem for path in document_files(run)]
+    return {side: _shard_counts(tokenized, side) for side in sides if side in tokenized.manifest}
+
+
+def _shard_counts(tokenized: RunDir, side: str) -> Iterator[int]:
+    path = tokenized.path / f"{side}.npz"
+    try:
         with np.load(path, allow_pickle=False) as shard:  # the tokens themselves stay on disk
-            ends = [*shard["starts"], tokenized.manifest[path.stem]["tokens"]]
-        counts[path.stem] = iter(np.diff(ends).tolist())
-    return counts
+            ends = [*shard["starts"], tokenized.manifest[side]["tokens"]]
+    except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise many kinds
+        raise DataError(f"{path}: not a token shard ({error}): run tokenize anew") from None
+    return iter(np.diff(ends).tolist())

@@ -272,7 +272,7 @@ def _size_bins(sizes: Mapping[int, int]) -> Iterable[tuple[str, int]]:
 
 
 def _cluster(record: Mapping[str, Any]) -> Markup:
-    dropped = record["dropped"]
+    dropped = record.get("dropped") or ()
     sources: dict[str, int] = {}
     for document in dropped:
         sources[document["source"]] = sources.get(document["source"], 0) + 1

@@ -180,6 +180,13 @@ def test_tokens_of_another_text_are_refused(tmp_path: Path) -> None:
         gather(run, tmp_path / "nowhere")
 
 
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    run = write_prepared(tmp_path / "prepare")
+    (write_tokenized(run) / "valid.npz").write_bytes(b"PK but no archive")
+    with pytest.raises(DataError, match=r"valid\.npz: not a token shard"):
+        gather(run)
+
+
 def test_a_run_that_kept_no_lists(tmp_path: Path) -> None:
     run = write_prepared(tmp_path / "prepare", whole=False)
     corpus = gather(run)
