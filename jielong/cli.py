@@ -80,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_tokenizer(commands.add_parser("tokenizer", help=summary, description=summary))
     report = add("report", "(re)write the report page of a run", _report)
     report.add_argument("run_dir", type=Path, metavar="RUN")
+    _add_data(commands)
     return parser
 
 
@@ -111,6 +112,29 @@ def _add_tokenizer(group: argparse.ArgumentParser) -> None:
             metavar="MODEL",
             help="a run, a quickstart directory, a model folder, or a tokenizer.json",
         )
+
+
+def _add_data(commands) -> None:  # noqa: ANN001 - argparse names its type privately
+    summary = "look into a prepared corpus"
+    group = commands.add_parser("data", help=summary, description=summary)
+    actions = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    summary = "what the text is, what was dropped and why: a table, and a page in DIR/stats.html"
+    stats = actions.add_parser("stats", help=summary, description=summary)
+    stats.set_defaults(run=_data_stats)
+    stats.add_argument("directory", type=Path, metavar="DIR", help="a prepare or quickstart run")
+    stats.add_argument("--tokens", type=Path, metavar="RUN", help="a tokenize run of that text")
+    summary = "where a passage occurs, whatever its case, width and punctuation"
+    find = actions.add_parser("find", help=summary, description=summary)
+    find.set_defaults(run=_data_find)
+    find.add_argument("text", metavar="TEXT")
+    find.add_argument("--dir", type=Path, default=Path("runs/quickstart"), metavar="DIR")
+    find.add_argument("-k", type=_count, default=10, metavar="N", help="show at most N documents")
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError  # argparse says which option it was
+    return int(text)
 
 
 def _add_decoding(
@@ -227,3 +251,25 @@ def _report(arguments: argparse.Namespace) -> None:
     from jielong.evaluation.report import write_report
 
     sys.stdout.write(f"{write_report(arguments.run_dir)}\n")
+
+
+def _data_stats(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from jielong.evaluation.corpus_report import corpus_table, gather, write_corpus_report
+
+    corpus = gather(arguments.directory, arguments.tokens)
+    # In a pipe nobody knows a width: a line is then as long as it needs to be.
+    console = Console() if sys.stdout.isatty() else Console(width=240)
+    console.print(corpus_table(corpus))
+    sys.stdout.write(f"{write_corpus_report(arguments.directory, corpus)}\n")
+
+
+def _data_find(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from jielong.data.passages import describe, find
+    from jielong.data.prepared import open_prepared
+
+    found = find(open_prepared(arguments.dir), arguments.text, arguments.k)
+    Console(highlight=False, soft_wrap=True).print(describe(found))

@@ -98,7 +98,7 @@ def panels(name: str, items: Sequence[Panel], columns: int = 3) -> str:
     columns = min(columns, len(items))
     rows = math.ceil(len(items) / columns)
     height = rows * (1.75 if columns > 2 else 2.5)
-    with _figure(name, height, "; ".join(item.title for item in items)) as (figure, result):
+    with drawing(name, height, "; ".join(item.title for item in items)) as (figure, result):
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for axis, item in zip(axes, items, strict=False):
             _panel(axis, item)
@@ -109,7 +109,7 @@ def panels(name: str, items: Sequence[Panel], columns: int = 3) -> str:
 
 def forest(name: str, marks: Sequence[Mark], reference: float, x_label: str) -> str:
     """Values with intervals, one row each, against a reference line."""
-    with _figure(name, 0.75 + 0.32 * len(marks), x_label) as (figure, result):
+    with drawing(name, 0.75 + 0.32 * len(marks), x_label) as (figure, result):
         axis = figure.subplots()
         axis.axvline(reference, color=COLOURS[MUTED], linewidth=0.9, dashes=(4, 3))
         for row, mark in enumerate(marks):
@@ -130,7 +130,7 @@ def grouped_bars(
     """Horizontal bars of shares: a group per task, a bar per stage, a tick where chance is."""
     bars = max(len(values) for values in groups.values())
     step = bars * 0.105 + 0.16
-    with _figure(name, 0.5 + step * len(groups), "task accuracy") as (figure, result):
+    with drawing(name, 0.5 + step * len(groups), "task accuracy") as (figure, result):
         axis = figure.subplots()
         thick = 0.105 / step
         for row, (label, values) in enumerate(groups.items()):
@@ -151,7 +151,7 @@ def grouped_bars(
 
 def value_bars(name: str, values: Sequence[tuple[str, float, str]], title: str) -> str:
     """Horizontal bars from zero with their value written at the end: (label, value, colour)."""
-    with _figure(name, 0.35 + 0.34 * len(values), title) as (figure, result):
+    with drawing(name, 0.35 + 0.34 * len(values), title) as (figure, result):
         axis = figure.subplots()
         for row, (_, value, colour) in enumerate(values):
             axis.barh(row, value, 0.62, color=COLOURS[colour])
@@ -169,7 +169,7 @@ def value_bars(name: str, values: Sequence[tuple[str, float, str]], title: str) 
 
 def reliability(name: str, bins: Sequence[Mapping[str, float]]) -> str:
     """Predicted against observed; the size of a dot is the share of pairs in its bin."""
-    with _figure(name, 2.7, "reliability", width=3.4) as (figure, result):
+    with drawing(name, 2.7, "reliability", width=3.4) as (figure, result):
         axis = figure.subplots()
         axis.plot([0, 1], [0, 1], color=COLOURS[MUTED], linewidth=0.9, dashes=(4, 3))
         x, y = [b["predicted"] for b in bins], [b["observed"] for b in bins]
@@ -183,7 +183,7 @@ def reliability(name: str, bins: Sequence[Mapping[str, float]]) -> str:
 
 def paired_dots(name: str, rows: Sequence[tuple[str, float, float]], title: str) -> str:
     """Two values a row joined by a line: the judge's (ink) and the model's (reward)."""
-    with _figure(name, 2.7, title, width=4.2) as (figure, result):
+    with drawing(name, 2.7, title, width=4.2) as (figure, result):
         axis = figure.subplots()
         axis.axvline(0, color=COLOURS[MUTED], linewidth=0.9)
         for place, (_, gold, model) in enumerate(rows):
@@ -244,7 +244,7 @@ def _smooth(y: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _figure(
+def drawing(
     name: str, height: float, label: str, width: float = WIDTH
 ) -> Iterator[tuple[Figure, Callable[[], str]]]:
     """A figure, and a function that turns it into markup when the block has drawn on it."""

@@ -8,7 +8,7 @@ import json
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,15 @@ from jielong.data.pipeline.tally import Tally
 from jielong.data.readers.options import FileOptions
 
 SIDES = ("train", "valid")
+_REPEAT, _CAP = "dropped.duplicate.", "dropped.over_cap"
+_LATE = ("dropped.quality.", "dropped.decontaminate.")
+_STEPS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
+    ("extracted", "clean", lambda rule: not rule.startswith((_REPEAT, _CAP, *_LATE))),
+    ("clean", "unique", lambda rule: rule.startswith(_REPEAT)),
+    ("unique", "selected", lambda rule: rule.startswith(_LATE)),
+    ("selected", "kept", lambda rule: rule == _CAP),
+)
+"""(what goes in, what comes out, the rules that drop on the way)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +137,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
             "python": platform.python_version(),
             "recipe_sha256": _recipe_hash(config),
             "sources": report,
+            "steps": _steps(tally),
             "phases": phases,
             "outputs": _hashes(run_dir.path),
         }
@@ -285,6 +295,27 @@ def _figures(name: str, tally: Tally) -> dict[str, Any]:
         for step in tally.steps(name, "dropped.")
     }
     return {"text_sha256": tally.text_sha256(name), **sizes, "dropped": rules}
+
+
+def _steps(tally: Tally) -> list[dict[str, Any]]:
+    """What each step let through, over all sources."""
+    counts = Counter[str]()
+    for (_, step), documents in tally.documents.items():
+        counts[step] += documents
+    counts["kept"] = sum(counts[side] for side in SIDES)
+    rules = [step for step in sorted(counts) if step.startswith("dropped.")]
+    report = []
+    for before, after, belongs in _STEPS:
+        dropped = {rule.removeprefix("dropped."): counts[rule] for rule in rules if belongs(rule)}
+        report.append(
+            {
+                "name": after,
+                "documents_in": counts[before],
+                "documents_out": counts[after],
+                "dropped": dropped,
+            }
+        )
+    return report
 
 
 def _recipe_hash(config: PrepareConfig) -> str:
