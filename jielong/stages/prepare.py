@@ -125,7 +125,8 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     _write_sides(pipeline, picked, tally, run_dir.path)
     evidence.write_dropped(pipeline, run_dir.path / "dropped")
     evidence.write_duplicates(pipeline, run_dir.path / "duplicates.jsonl")
-    evidence.write_rejected(pipeline, run_dir.path / "rejected.jsonl")
+    if refused := evidence.write_rejected(pipeline, run_dir.path / "rejected.jsonl"):
+        say(f"prepare: {refused} piece(s) of input not read: {run_dir.path / 'rejected.jsonl'}")
     _write_lexicon(chosen, fetched.paths, run_dir.path)
     phases = _write_phases(config, run_dir.path)
     report = _report(chosen, names, tally, config.file_options.licence)
