@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from jielong.core.errors import DataError
 from jielong.data.sources import Kind, Part, Source
@@ -41,7 +41,7 @@ class Member(NamedTuple):
 class _Entry(NamedTuple):
     name: str
     is_file: bool
-    open: Callable[[], io.BufferedIOBase | None]
+    open: Callable[[], IO[bytes] | None]
 
 
 def read(source: Source, path: Path, part: Part) -> Iterator[Member]:
