@@ -43,7 +43,7 @@ def _in_blocks(texts: Iterable[str], size: int) -> Iterator[str]:
     for text in texts:
         held.append(text)
         length += len(text)
-        if length > 64 * size:
+        if length > 16 * size:
             yield "".join(held)
             held, length = [], 0
     yield "".join(held)

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jielong.core.errors import DataError
@@ -28,7 +28,7 @@ def json_lines(
             continue
         number += 1
         try:
-            row = json.loads(line)
+            row = json.loads(line.rstrip("\r\n"))
             if not columns_are_right and isinstance(row, dict):
                 check_columns(file, list(row), options)
                 columns_are_right = True
@@ -88,25 +88,23 @@ def row_text(row: Any, column: str) -> str:  # noqa: ANN401 - whatever a row was
     """The text of one record; raises `NoTextError` where there is none."""
     if not isinstance(row, Mapping):
         raise NoTextError("not an object with columns")
-    if column in row:
-        text = _string(row[column], repr(column))
-    elif CHAT in row:
-        text = _chat_text(row[CHAT])
-    else:
+    name = column if column in row else CHAT
+    if name not in row:
         raise NoTextError(f"no column {column!r}")
+    value = row[name]
+    text = _chat_text(value, name) if isinstance(value, list) else _string(value, repr(name))
     if not text.strip():
         raise NoTextError("the text is empty")
     return text
 
 
-def _chat_text(messages: Any) -> str:  # noqa: ANN401 - whatever stood there
-    if not isinstance(messages, Iterable) or isinstance(messages, str | Mapping):
-        raise NoTextError(f"{CHAT!r} is no list")
+def _chat_text(messages: list[Any], name: str) -> str:
+    """The turns of a chat with a blank line between them."""
     turns = []
     for place, message in enumerate(messages):
         if not isinstance(message, Mapping):
-            raise NoTextError(f"{CHAT!r}: message {place} is not an object with a content")
-        turns.append(_string(message.get("content"), f"{CHAT!r}: the content of message {place}"))
+            raise NoTextError(f"{name!r}: message {place} is not an object with a content")
+        turns.append(_string(message.get("content"), f"{name!r}: the content of message {place}"))
     return "\n\n".join(turn.strip("\n") for turn in turns if turn.strip())
 
 

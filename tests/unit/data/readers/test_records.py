@@ -107,10 +107,10 @@ def test_bad_rows_are_rejected_at_their_place_and_the_rest_is_read(tmp_path: Pat
         b'{"body": "x"}',
         b'{"text": "\\ud800"}',
         b'{"messages": [{"content": 1}]}',
-        b'{"messages": "hello"}',
+        b'{"messages": {"a": 1}}',
         b'{"messages": ["hello"]}',
         b"[" * 200_000,
-        b'{"text": "' + b"x" * 200_000 + b'"}',
+        b'{"text": "' + b"x" * 300_000 + b'"}',
         b'{"text": "\xff"}',
         b"",
         b'{"text": "two"}',
@@ -130,7 +130,7 @@ def test_bad_rows_are_rejected_at_their_place_and_the_rest_is_read(tmp_path: Pat
         "no column 'text'",
         "'text' holds half a character",
         "'messages': the content of message 0 is no string",
-        "'messages' is no list",
+        "'messages' is no string",
         "'messages': message 0 is not an object with a content",
         rejected[9].reason,
         "a line of more than 250,000 bytes",
@@ -229,16 +229,16 @@ def test_a_file_that_goes_away_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.txt.gz"])
 def test_a_file_of_one_long_line_takes_little_memory(tmp_path: Path, name: str) -> None:
-    data = "一行很长的文字".encode() * 200_000
+    data = "一行很长的文字".encode() * 100_000
     if name.endswith(".gz"):
         data = gzip.compress(data, compresslevel=1)
     (tmp_path / name).write_bytes(b"text\n" * (name == "a.csv") + data)
     del data
     [file] = find([str(tmp_path / name)])
     tracemalloc.start()
-    kinds = [type(record) for record in records(file, FileOptions(max_record_mb=0.5))]
+    kinds = [type(record) for record in records(file, FileOptions(max_record_mb=0.2))]
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak_bytes < 3e6
+    assert peak_bytes < 1.8e6
     assert kinds == ([Document] * len(kinds) if ".txt" in name else [Rejected])
-    assert len(kinds) == (1051 if ".txt" in name else 1)  # 4.2 MB in pieces of 3,999 bytes
+    assert len(kinds) == (526 if ".txt" in name else 1)  # 2.1 MB in pieces of 3,999 bytes
