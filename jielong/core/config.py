@@ -96,6 +96,9 @@ def _parse_value(text: str) -> Any:  # noqa: ANN401 - any TOML value
 def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - any type's value
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (typing.Union, types.UnionType):
+        literal = next((a for a in arguments if get_origin(a) is Literal), None)
+        if literal is not None and type(value) is str:  # a word that stands for a number
+            return _convert(literal, value, where)
         return _convert(next(a for a in arguments if a is not type(None)), value, where)
     if origin is Literal:
         if value not in arguments:

@@ -26,6 +26,7 @@ class Outer:
     resume: bool = False
     kind: Literal["adamw", "muon"] = "adamw"
     limit: int | None = None
+    alpha: float | Literal["match"] = 9.0
     files: tuple[str, ...] = ()
     shares: dict[str, float] = field(default_factory=dict)
     sources: dict[str, Inner] = field(default_factory=dict)
@@ -44,6 +45,7 @@ def test_defaults_and_values_are_taken() -> None:
         changed(
             kind="muon",
             limit=3,
+            alpha="match",
             files=["a", "b"],
             shares={"chain": 1, "字": 0.5},
             sources={"laws": {"n_layer": 4}},
@@ -54,6 +56,7 @@ def test_defaults_and_values_are_taken() -> None:
         model=Inner(n_layer=2, rate=0.5),
         kind="muon",
         limit=3,
+        alpha="match",
         files=("a", "b"),
         shares={"chain": 1.0, "字": 0.5},
         sources={"laws": Inner(n_layer=4)},
@@ -79,6 +82,8 @@ def test_defaults_and_values_are_taken() -> None:
         (changed(model=3), "model: 3 is a int: expected a table of settings"),
         (changed(resume=1), "resume: 1 is a int: expected bool"),
         (changed(kind="sgd"), "kind: 'sgd': choose one of 'adamw', 'muon'"),
+        (changed(alpha="mtach"), "alpha: 'mtach': choose one of 'match'"),
+        (changed(alpha=True), "alpha: True is a bool: expected float"),
         (changed(limit="x"), "limit: 'x' is a str: expected int"),
         (changed(files="a"), "files: 'a' is a str: expected a list"),
         (changed(files=["a", 1]), "files[1]: 1 is a int: expected str"),

@@ -1,0 +1,1 @@
+"""Cleaning steps for one document each: what language, what quality, and what must be masked."""
