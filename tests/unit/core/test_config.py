@@ -151,6 +151,7 @@ def test_dumps_writes_every_default_as_plain_toml() -> None:
         "run_dir": "runs/x",
         "resume": False,
         "kind": "adamw",
+        "alpha": 9.0,
         "files": [],
         "model": {"n_layer": 2, "rate": 0.5},
         "shares": {},

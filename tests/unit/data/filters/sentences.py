@@ -157,11 +157,12 @@ Su primera carta llegó tres semanas después de la segunda.
 }
 
 HEADWORDS = {
-    "zh": "苹果 雨伞 钥匙 图书馆 自行车 画蛇添足 守株待兔 電腦 颱風 縫紉機 一石二鸟 手机 牛奶 骄傲 "
-    "三人成虎 醫生 春天 海边 收音机 亡羊补牢 好 山水 天气预报 茶叶 老师 学生 窗簾 火车 面馆 风筝",
-    "en": "ox cat dog tree lamp go map bird road salt key tea boat rain letter door coat pear wind be "
-    "note farm milk ring song hand snow path moon leaf",
-    "ja": "うどん りんご さくら テレビ コーヒー お茶 食べる ありがとう ねこ いぬ くつ 新しい 走る カメラ ノート",
+    "zh": "苹果 雨伞 钥匙 图书馆 自行车 画蛇添足 守株待兔 電腦 颱風 縫紉機 一石二鸟 手机 牛奶 "
+    "骄傲 三人成虎 醫生 春天 海边 收音机 亡羊补牢 好 山水 天气预报 茶叶 老师 学生 窗簾 火车 风筝",
+    "en": "ox cat dog tree lamp go map bird road salt key tea boat rain letter door coat pear wind "
+    "be note farm milk ring song hand snow path moon leaf",
+    "ja": "うどん りんご さくら テレビ コーヒー お茶 食べる ありがとう "
+    "ねこ いぬ くつ 新しい 走る カメラ ノート",
     "ko": "사과 우산 열쇠 도서관 자전거 바다 나무 학교 편지 기차 구두 시계 우유 봄 빵집",
     "ru": "дом кот лес море мост ключ дождь груша снег лампа чай сад день ночь хлеб",
 }

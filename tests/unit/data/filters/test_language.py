@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - other languages have other letters
 import pickle
 from dataclasses import replace
 

@@ -70,7 +70,11 @@ def landline(rng: Random) -> str:
     area, length = rng.choice([("010", 8), ("021", 8), ("0755", 8), ("0571", 8), ("0913", 7)])
     number = str(rng.randint(2, 8)) + digits(rng, length - 1)
     shapes = [f"{area}-{number}", f"{area} {number}", f"{area}-{number}-8012", f"({area}){number}"]
-    more = [f"（{area}）{number}", f"+86-{area[1:]}-{number}", f"{area}-{number[:-4]} {number[-4:]}"]
+    more = [
+        f"（{area}）{number}",
+        f"+86-{area[1:]}-{number}",
+        f"{area}-{number[:-4]} {number[-4:]}",
+    ]
     return rng.choice(shapes + more)
 
 
@@ -80,7 +84,8 @@ def email(rng: Random) -> str:
 
 
 def address(rng: Random) -> str:
-    return f"{rng.choice([58, 101, 114, 183, 202, 219])}.{rng.randint(33, 199)}.{rng.randint(0, 255)}.7"
+    network = rng.choice([58, 101, 114, 183, 202, 219])
+    return f"{network}.{rng.randint(33, 199)}.{rng.randint(0, 255)}.7"
 
 
 def qq(rng: Random) -> str:
@@ -95,7 +100,10 @@ PLANTED: dict[str, tuple[Callable[[Random], str], list[str]]] = {
     "email": (email, ["邮箱是{}，请回信。", "Write to {}.", "<{}>", "来信请寄{}或者打电话"]),
     "identity": (identity_number, ["身份证号：{}。", "持{}的旅客", "Her ID card is {}, she said."]),
     "card": (card_number, ["卡号{}，户名林某", "请汇到 {} 。", "Pay to card {}, please."]),
-    "phone": (mobile, ["手机：{}。", "联系人林女士{}", "Call me: {}", "电话{}，{}均可", "请打{}找我"]),
+    "phone": (
+        mobile,
+        ["手机：{}。", "联系人林女士{}", "Call me: {}", "电话{}，{}均可", "请打{}找我"],
+    ),
     "ip": (address, ["服务器在{}上", "from {} port 22", "http://{}:8080/", "（{}）"]),
     "qq": (qq, ["QQ：{}", "加QQ{}聊", "我的qq号是{}。", "QQ群号: {}", "my QQ is {}"]),
     "wechat": (wechat, ["微信号：{}", "加微信{}，", "WeChat ID: {}", "vx：{}", "微信: {} 备注"]),
@@ -106,7 +114,10 @@ MORE_SHAPES: dict[str, tuple[Callable[[Random], str], list[str]]] = {
 }
 LOOK_ALIKES: list[tuple[Callable[[Random], str], list[str]]] = [
     (lambda r: digits(r, 11).replace("0", "1", 1), ["ISBN 978{}", "第{}号文件", "流水号{}"]),
-    (lambda r: f"138{digits(r, 8)}", ["订单号：{}", "order no. {}", "运单编号{}。", "#{}", "{}.5 元"]),
+    (
+        lambda r: f"138{digits(r, 8)}",
+        ["订单号：{}", "order no. {}", "运单编号{}。", "#{}", "{}.5 元"],
+    ),
     (lambda r: f"1.38{digits(r, 9)}", ["约为{}", "e = {}...", "π/{}"]),
     (lambda r: f"ISBN 978-7-{digits(r, 4)}-{digits(r, 4)}-{r.randint(0, 9)}", ["{}", "书号{}"]),
     (lambda r: f"160{digits(r, 10)}", ["timestamp={}", "时间戳 {} 毫秒"]),
@@ -116,7 +127,10 @@ LOOK_ALIKES: list[tuple[Callable[[Random], str], list[str]]] = [
         lambda r: f"{r.randint(0, 9)}.{r.randint(0, 20)}.{r.randint(0, 9)}.{r.randint(0, 9)}",
         ["版本 {}", "release {}", "v{}", "见{}节", "升级到{}", "Python {}"],
     ),
-    (lambda r: f"{r.randint(1, 9)}.{r.randint(40, 99)}.0.1", ["version {}", "Opera/{}", "版本号{}"]),
+    (
+        lambda r: f"{r.randint(1, 9)}.{r.randint(40, 99)}.0.1",
+        ["version {}", "Opera/{}", "版本号{}"],
+    ),
     (
         lambda r: f"{r.choice(['10.0', '192.168', '172.16', '127.0'])}.{r.randint(0, 99)}.1",
         ["主机 {}", "ssh {}"],
@@ -205,7 +219,9 @@ def test_the_step_keeps_what_it_does_not_touch() -> None:
     step = pickle.loads(pickle.dumps(block(CONFIG)))  # noqa: S301 - our own bytes
     document = Document(source="files", key="1", text="电话：", lang="zh", group="1")
     assert step(document) is document
-    changed = step(Document(source="files", key="1", text="电话：13912345678", lang="zh", group="1"))
+    changed = step(
+        Document(source="files", key="1", text="电话：13912345678", lang="zh", group="1")
+    )
     assert isinstance(changed, Document)
     assert (changed.text, changed.id) == ("电话：[电话]", document.id)
 

@@ -29,7 +29,7 @@ from tests.unit.data.filters.texts import chinese, english
 
 @pytest.fixture(scope="module")
 def positives() -> list[Document]:
-    return chinese(100) + english(120)
+    return chinese(100) + english(400)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,9 @@ def test_the_order_of_the_documents_changes_nothing(
 def test_negatives_of_the_user_take_the_place_of_damage() -> None:
     good = chinese(120)
     crawl = [
-        replace(document, key=f"{number}", text="点击查看更多 上一页 下一页 " * 20, group=f"{number}")
+        replace(
+            document, key=f"{number}", text="点击查看更多 上一页 下一页 " * 20, group=f"{number}"
+        )
         for number, document in enumerate(good)
     ]
     learned = train(good, crawl, seed=0)

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - letters of every width are what is tested
 from hypothesis import given
 from hypothesis import strategies as st
 
