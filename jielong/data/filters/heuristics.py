@@ -1,7 +1,9 @@
 """Is it prose? Gopher's rules (arXiv:2112.11446, app. A.1.1), made right for Chinese as well.
 
 They count units (`jielong.data.clean.units`) where Gopher counts words and characters, so that one
-threshold serves both languages. Verse, dictionaries and dialogue are not prose: spare them this.
+threshold serves both languages. The limits on repetition are wider than Gopher's, because statutes
+and manuals repeat themselves: they were set so that about 1 % of the bytes of such texts fail.
+Verse, dictionaries and dialogue are not prose: spare them this.
 """
 
 import re
@@ -14,6 +16,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from jielong.core.config import check_positive
 from jielong.data.clean import units
 from jielong.data.documents import Block, Document, Dropped
 from jielong.data.filters.scripts import Kind, count
@@ -63,6 +66,7 @@ class HeuristicsConfig:
     max_private_use: int = 0  # characters that only one font can show
 
     def __post_init__(self) -> None:
+        check_positive(self, "min_units")
         limits = self.max_repeated_ngrams
         if any(before < after for before, after in pairwise(limits)):
             raise ValueError(f"max_repeated_ngrams: {list(limits)}: must not rise with n")

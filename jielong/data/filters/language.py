@@ -30,7 +30,7 @@ class LanguageConfig:
     alphabetic: tuple[str, ...] = ("en", "de", "fr", "es", "it", "pt", "nl", "ru", "uk")
     min_letters: int = 20  # with fewer, the script alone decides
     mixed_share: float = 0.15  # of the Han characters and Latin words: the lesser of the two
-    sample_characters: int = 2000
+    sample_characters: int = 1000
 
     def __post_init__(self) -> None:
         if not self.keep:

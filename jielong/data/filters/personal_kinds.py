@@ -46,7 +46,7 @@ def _is_no_thing(match: re.Match[str]) -> bool:
 
 # A match may begin only where the part before @ begins: that keeps the search linear.
 _EMAIL = re.compile(
-    r"(?<![A-Za-z0-9._%+-])(?P<user>[A-Za-z0-9_%+-][A-Za-z0-9._%+-]{0,63})@"
+    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_%+-][A-Za-z0-9._%+-]{0,63}@"
     r"(?P<domain>(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})(?![A-Za-z0-9_(\[=@-]|:[A-Za-z])"
 )
 _EXAMPLE_DOMAIN = re.compile(

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from jielong.core.errors import DataError
 from jielong.core.files import atomic_writer, canonical_json, write_atomic
 from jielong.core.seeds import derive
-from jielong.data.clean import is_han, units
 from jielong.data.documents import Block, Document, Dropped
 from jielong.data.filters import damage
+from jielong.data.filters.scripts import Kind, count
 
 FEATURES = 2**18
 _PATTERNS: dict[str, dict[str, Any]] = {
@@ -96,12 +96,13 @@ class QualityModel:
         return [score for model in self.languages.values() for score in model.positive_scores]
 
     def save(self, directory: Path) -> str:
-        """Write the weights and the model's card; the hash of the card names the whole model."""
+        """Write the weights and the card; the card file's SHA-256 names the whole model."""
         with atomic_writer(directory / _WEIGHTS_FILE) as file:
             weights: dict[str, Any] = {n: model.weights for n, model in self.languages.items()}
             np.savez(file, **weights)
-        card = canonical_json({name: model.card() for name, model in self.languages.items()})
-        write_atomic(directory / _CARD_FILE, card + "\n")
+        cards = {name: model.card() for name, model in self.languages.items()}
+        card = canonical_json(cards) + "\n"
+        write_atomic(directory / _CARD_FILE, card)
         return hashlib.sha256(card.encode()).hexdigest()
 
     @classmethod
@@ -159,9 +160,9 @@ def _train_one(
     is_held_out = np.array([_is_held_out(document, seed) for document in documents])
     for side, wall in (("train", ~is_held_out), ("judge", is_held_out)):
         for what, kind in (("positives", is_good), ("negatives", ~is_good)):
-            if (count := int((wall & kind).sum())) < _FEWEST:
+            if (found := int((wall & kind).sum())) < _FEWEST:
                 raise DataError(
-                    f"quality: {count} {name} {what} to {side} the classifier with, "
+                    f"quality: {found} {name} {what} to {side} the classifier with, "
                     f"at least {_FEWEST} needed: add documents of other groups"
                 )
     texts = [document.text for document in documents]
@@ -234,11 +235,11 @@ def _resample(
 
 
 def _classifier_for(text: str, lang: str) -> str:
-    """Mixed text is judged by the language that has more units in it."""
+    """Mixed text is judged as Chinese if it has more Han characters than Latin words."""
     if lang != "mixed":
         return lang
-    found = units(text)
-    return "zh" if 2 * sum(map(is_han, found)) >= len(found) else "en"
+    found = count(text)
+    return "zh" if found.counts[Kind.HAN] >= found.runs[Kind.LATIN] else "en"
 
 
 def _is_held_out(document: Document, seed: int) -> bool:

@@ -118,7 +118,7 @@ LOOK_ALIKES: list[tuple[Callable[[Random], str], list[str]]] = [
         lambda r: f"138{digits(r, 8)}",
         ["订单号：{}", "order no. {}", "运单编号{}。", "#{}", "{}.5 元"],
     ),
-    (lambda r: f"1.38{digits(r, 9)}", ["约为{}", "e = {}...", "π/{}"]),
+    (lambda r: f"2.138{digits(r, 8)}", ["约为{}", "e = {}...", "π/{}"]),
     (lambda r: f"ISBN 978-7-{digits(r, 4)}-{digits(r, 4)}-{r.randint(0, 9)}", ["{}", "书号{}"]),
     (lambda r: f"160{digits(r, 10)}", ["timestamp={}", "时间戳 {} 毫秒"]),
     (wrong_card, ["卡号{}", "number {}"]),
@@ -201,6 +201,7 @@ def test_planted_data_is_masked_and_look_alikes_are_not() -> None:
         ("from 114.88.20.5 to 10.0.0.1", "en", "from [IP_ADDRESS] to 10.0.0.1"),
         ("12345678@qq.com", "zh", "[邮箱]"),
         ("13912345678,13812345678", "zh", "[电话],[电话]"),
+        ("订单13912345678，订单电话13912345678", "zh", "订单13912345678，订单电话[电话]"),
         ("user@a.example.org root@localhost", "en", "user@a.example.org root@localhost"),
     ],
 )

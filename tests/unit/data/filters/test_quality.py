@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from jielong.core.config import parse
 from jielong.core.errors import ConfigError, DataError
+from jielong.core.files import sha256_file
 from jielong.data.documents import Document, Dropped
 from jielong.data.filters import damage
 from jielong.data.filters.quality import (
@@ -114,7 +115,7 @@ def test_too_little_to_learn_from(good: list[Document], message: str) -> None:
 
 def test_a_saved_model_is_the_same_and_has_one_hash(model: QualityModel, tmp_path: Path) -> None:
     first, second = model.save(tmp_path / "a"), model.save(tmp_path / "b")
-    assert first == second
+    assert first == second == sha256_file(tmp_path / "a" / "quality.json")
     for name in ("quality.npz", "quality.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     loaded = QualityModel.load(tmp_path / "a")

@@ -5,9 +5,7 @@ from random import Random
 
 from jielong.data.documents import Document, pack
 
-WHO = (
-    "老木匠 邻居家的小姑娘 卖豆腐的妇人 新来的老师 船上的水手 守林人 年轻的学徒 图书管理员".split()
-)
+WHO = "老木匠 邻居家的小姑娘 卖豆腐的妇人 新来的老师 船上的水手 守林人 小学徒 图书管理员".split()
 WHEN = (
     "天还没亮的时候 每逢下雨的日子 吃过晚饭以后 入冬以来 集市散了之后 等客人走完 趁着月色".split()
 )
