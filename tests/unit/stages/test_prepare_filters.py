@@ -1,0 +1,139 @@
+"""All filters of a recipe at once, on files with something planted for each."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jielong.core import config as configs
+from jielong.core.errors import ConfigError, DataError
+from jielong.stages.prepare import PrepareConfig, run
+from tests.planted import edited
+from tests.unit.data.filters.texts import chinese
+
+GERMAN = "Der alte Zimmermann ging jeden Morgen durch den Wald, und niemand wusste, wohin. " * 8
+LEAKED = (
+    "Which of the seven bridges did the ferryman cross before the bell rang for the second time, "
+    "and what had the baker left under the third one?"
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 stories, 8 of them again with 5 % of their characters edited, and four special files."""
+    folder = tmp_path_factory.mktemp("filters")
+    texts = folder / "texts"
+    texts.mkdir()
+    stories = [document.text for document in chinese(40)]
+    for number, story in enumerate(stories):
+        (texts / f"story-{number:02}.txt").write_text(story, encoding="utf-8")
+    for number in range(8):
+        copy = edited(Random(number), stories[number], 0.05)
+        (texts / f"copy-{number:02}.txt").write_text(copy, encoding="utf-8")
+    (texts / "german.txt").write_text(GERMAN, encoding="utf-8")
+    (texts / "list.txt").write_text("- a\n- b\n" * 40, encoding="utf-8")
+    mail = f"{chinese(1, seed=7)[0].text}来信请寄 zhang.wei@mail.test-host.cn 就好。"
+    (texts / "mail.txt").write_text(mail, encoding="utf-8")
+    quoted = f"{chinese(1, seed=8)[0].text}\n\n{LEAKED}\n\n{chinese(1, seed=9)[0].text}"
+    (texts / "quoted.txt").write_text(quoted, encoding="utf-8")
+    (texts / "picture.png").write_bytes(b"\x89PNG\0\0")
+    items = folder / "exam.jsonl"
+    items.write_text(json.dumps({"question": LEAKED}) + "\n", encoding="utf-8")
+    values: dict[str, Any] = {
+        "run_dir": str(folder / "run"),
+        "files": [str(texts)],
+        "language": {},
+        "heuristics": {},
+        "personal": {},
+        "near": {},
+        "decontaminate": {"files": [str(items)]},
+        "phases": {"twice": {"budget_mb": 0.05, "weights": {"files": 1.0}}},
+        "engine": {"workers": 1},
+    }
+    return run(configs.parse(PrepareConfig, values))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def dropped(run_dir: Path) -> dict[str, int]:
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    rules = manifest["sources"]["files"]["dropped"]
+    return {rule: figures["documents"] for rule, figures in rules.items()}
+
+
+def test_each_filter_takes_what_was_planted_for_it(prepared: Path) -> None:
+    found = dropped(prepared)
+    assert found.pop("duplicate.near") == 8
+    assert found.pop("language.de") == 1
+    [(rule, count)] = found.items()
+    assert rule.startswith("heuristics.")
+    assert count == 1
+
+
+def test_what_is_left_is_clean(prepared: Path) -> None:
+    documents = [
+        d for side in ("train", "valid") for d in read(prepared / f"documents/{side}.jsonl")
+    ]
+    text = "\n".join(d["text"] for d in documents)
+    assert len(documents) == 42  # 40 stories or their copies, the letter, the quotation
+    assert "test-host" not in text
+    assert "[邮箱]" in text
+    assert "seven bridges" not in text
+    assert "ferryman" not in text
+
+
+def test_steps_add_up(prepared: Path) -> None:
+    steps = json.loads((prepared / "manifest.json").read_text())["steps"]
+    assert steps[0]["documents_in"] == 52
+    for step in steps:
+        assert step["documents_in"] - step["documents_out"] == sum(step["dropped"].values())
+    for before, after in pairwise(steps):
+        assert before["documents_out"] == after["documents_in"]
+    assert steps[-1]["documents_out"] == 42
+
+
+def test_clusters_and_rejected_input_are_written_down(prepared: Path) -> None:
+    clusters = read(prepared / "duplicates.jsonl")
+    assert len(clusters) == 8
+    assert all(d["jaccard"] >= 0.45 for cluster in clusters for d in cluster["dropped"])
+    [rejected] = read(prepared / "rejected.jsonl")
+    assert rejected["file"].endswith("picture.png")
+
+
+def test_a_phase_reads_the_training_documents_again_and_again(prepared: Path) -> None:
+    lines = len(read(prepared / "documents/train.jsonl"))
+    order = np.load(prepared / "phases/twice.npy")
+    assert set(order.tolist()) == set(range(lines))
+    [row] = json.loads((prepared / "manifest.json").read_text())["phases"]["twice"]
+    assert len(order) == pytest.approx(row["epochs"] * lines, rel=0.1)
+
+
+def test_a_weight_on_a_source_without_text_stops_the_run(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    for number, story in enumerate(chinese(4)):
+        (tmp_path / "texts" / f"{number}.txt").write_text(story.text, encoding="utf-8")
+    values = {
+        "run_dir": str(tmp_path / "run"),
+        "files": [str(tmp_path / "texts")],
+        "phases": {"only": {"budget_mb": 1.0, "weights": {"laws": 1.0}}},
+    }
+    with pytest.raises(ConfigError, match=r"phases\.only\.weights\.laws: has no text"):
+        run(configs.parse(PrepareConfig, values))
+    assert not json.loads((tmp_path / "run" / "manifest.json").read_text())["finished"]
+
+
+def test_positives_have_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(chinese(1)[0].text, encoding="utf-8")
+    values = {
+        "run_dir": str(tmp_path / "run"),
+        "files": [str(tmp_path / "a.txt")],
+        "quality": {"positives": ["sanguo"]},
+    }
+    with pytest.raises(DataError, match=r"quality\.positives: sanguo: no document"):
+        run(configs.parse(PrepareConfig, values))
