@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,11 @@ def write_corpus(folder: Path) -> Path:
         (folder / "texts" / f"{number:02}.txt").write_text("。\n\n".join(lines), encoding="utf-8")
     (folder / "texts" / "copy.txt").write_bytes((folder / "texts" / "03.txt").read_bytes())
     recipe = folder / "prepare.toml"
-    recipe.write_text('run_dir = "unset"\nfiles = ["texts"]\nvalid_share = 0.1\n', encoding="utf-8")
+    recipe.write_text(
+        'run_dir = "unset"\nfiles = ["texts"]\nvalid_share = 0.1\n'
+        "[sources]\nstdlib.max_mb = 0.1\n[near]\n",
+        encoding="utf-8",
+    )
     return recipe
 
 
@@ -96,6 +101,40 @@ def test_ten_kills_change_no_byte(corpus: Path, undisturbed: tuple) -> None:
 def is_finished(folder: Path) -> bool:
     manifest = folder / "manifest.json"
     return manifest.exists() and json.loads(manifest.read_text())["finished"]
+
+
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+cluster.add_node(num_cpus=1)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@pytest.fixture
+def ray_address() -> Iterator[str]:
+    """A real Ray cluster of two nodes, on this machine."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.communicate("", timeout=60)
+
+
+def test_a_ray_cluster_of_two_nodes_writes_the_same(
+    corpus: Path, undisturbed: tuple, ray_address: str
+) -> None:
+    settings = ("engine.kind=ray", f"engine.ray_address={ray_address}")
+    assert finish(corpus, "ray", *settings) == undisturbed[0]
 
 
 def test_changed_input_cannot_be_resumed(corpus: Path) -> None:
