@@ -19,7 +19,7 @@ from jielong.data.encoding import common_share
 MIN_GAIN = 0.3
 """By how much the share of common characters has to rise; true repairs gain far more."""
 
-_LEAST_COMMON = 0.75  # of what is restored: below, bytes were lost and the rest is out of step
+_LEAST_COMMON = 0.93  # of what is restored: below, a byte was lost and the rest is out of step
 _FEWEST_DISTINCT = 2  # characters: `°±` and `····` are GB18030 for a Chinese character each
 _LONGEST_CHARACTER = 3  # bytes of UTF-8 for a Han character
 _LOST = ("\ufffd", "锟斤拷", "烫烫烫", "屯屯屯")

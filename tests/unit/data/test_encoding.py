@@ -100,6 +100,11 @@ def test_what_is_no_text_is_refused(data: bytes, offset: int, reason: str) -> No
     assert caught.value.fault.offset == offset
 
 
+def test_big5_is_read_with_the_characters_that_windows_added() -> None:
+    text = "這裏的一切都很好～永恒的墻"
+    assert decode(text.encode("cp950")) == text
+
+
 def test_a_named_encoding_is_not_doubted() -> None:
     assert decode("déjà vu".encode("latin-1"), "latin-1") == "déjà vu"
     assert decode("你好".encode("utf-16"), "utf-16") == "你好"
