@@ -14,7 +14,6 @@ import pytest
 
 pytestmark = pytest.mark.pipeline
 
-ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "jielong", "prepare"]
 KILLS = 10
 
@@ -151,20 +150,3 @@ def test_changed_input_cannot_be_resumed(corpus: Path) -> None:
     extra.unlink()
     assert process.returncode == 1
     assert "the files to read have changed" in told.decode()
-
-
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_ten_lines_of_the_page_prepare_ones_own_text(tmp_path: Path, language: str) -> None:
-    page = (ROOT / "docs" / language / "own-text.md").read_text(encoding="utf-8")
-    recipe = page.partition("```toml\n")[2].partition("```")[0]
-    assert len(recipe.splitlines()) <= 10
-    (tmp_path / "mine.toml").write_text(recipe, encoding="utf-8")
-    for name in ("notes/a.txt", "notes/b.md", "books/old/c.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(f"{name}: a text of its own, and no other.", "utf-8")
-    (tmp_path / "chats.jsonl").write_text('{"text": "One row."}\n{"text": "两行。"}\n', "utf-8")
-    done = subprocess.run([*COMMAND, "mine.toml"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    figures = json.loads((tmp_path / "runs/mine/prepare/manifest.json").read_text())["sources"]
-    assert f'licence = "{figures["files"]["licence"]}"' in recipe
-    assert figures["files"]["extracted"]["documents"] == 5
