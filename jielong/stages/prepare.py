@@ -43,6 +43,7 @@ from jielong.data.pipeline.tally import Tally
 from jielong.data.readers.options import FileOptions
 
 SIDES = ("train", "valid")
+_TOLD = 20  # rejected pieces of input that are shown at once
 _REPEAT, _CAP = "dropped.duplicate.", "dropped.over_cap"
 _LATE = ("dropped.quality.", "dropped.decontaminate.")
 _STEPS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
@@ -125,8 +126,8 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     _write_sides(pipeline, picked, tally, run_dir.path)
     evidence.write_dropped(pipeline, run_dir.path / "dropped")
     evidence.write_duplicates(pipeline, run_dir.path / "duplicates.jsonl")
-    if refused := evidence.write_rejected(pipeline, run_dir.path / "rejected.jsonl"):
-        say(f"prepare: {refused} piece(s) of input not read: {run_dir.path / 'rejected.jsonl'}")
+    evidence.write_rejected(pipeline, run_dir.path / "rejected.jsonl")
+    _tell_rejected(run_dir.path / "rejected.jsonl")
     _write_lexicon(chosen, fetched.paths, run_dir.path)
     phases = _write_phases(config, run_dir.path)
     report = _report(chosen, names, tally, config.file_options.licence)
@@ -260,6 +261,15 @@ def _write_lexicon(
     with_stdlib = any(source.id == "stdlib" for source in chosen)
     parsed = corpus.parse(lexicon_members(chosen, paths), with_stdlib=with_stdlib)
     lexicon_build.build(parsed, held_out).save(folder / "lexicon.json")
+
+
+def _tell_rejected(path: Path) -> None:
+    """One line for each of the first pieces of input that could not be read."""
+    rejected = [record for _, record in json_lines.read(path)]
+    for record in rejected[:_TOLD]:
+        say(f"not read: {record['file']}: {record['offset']}: {record['reason']}")
+    if len(rejected) > _TOLD:
+        say(f"not read: {len(rejected) - _TOLD} more: see {path}")
 
 
 def _report(

@@ -13,22 +13,17 @@ from jielong.data.pipeline.phases import Pipeline
 _SHOWN = 200  # characters of the document that stays
 
 
-def write_rejected(pipeline: Pipeline, path: Path) -> int:
-    """All input that could not be read, part by part; returns how many entries there are."""
-    count = 0
+def write_rejected(pipeline: Pipeline, path: Path) -> None:
+    """All input that could not be read, part by part."""
     with atomic_writer(path) as file:
-        for line in _lines(pipeline.at.files("extract/rejected", "jsonl")):
-            file.write(line)
-            count += 1
-    return count
+        file.writelines(_lines(pipeline.at.files("extract/rejected", "jsonl")))
 
 
 def write_dropped(pipeline: Pipeline, folder: Path) -> None:
     """One file a phase: every document that a rule refused."""
     for phase in ("extract", "select"):
         with atomic_writer(folder / f"{phase}.jsonl") as file:
-            for line in _lines(pipeline.at.files(f"{phase}/dropped", "jsonl")):
-                file.write(line)
+            file.writelines(_lines(pipeline.at.files(f"{phase}/dropped", "jsonl")))
 
 
 def write_duplicates(pipeline: Pipeline, path: Path) -> None:
