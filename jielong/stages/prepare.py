@@ -36,7 +36,7 @@ from jielong.data.pipeline import evidence
 from jielong.data.pipeline.assemble import Chosen, choose
 from jielong.data.pipeline.engine import EngineConfig
 from jielong.data.pipeline.inputs import FILES, Reader, lexicon_members, plan
-from jielong.data.pipeline.late import DecontaminationStep, QualityStep
+from jielong.data.pipeline.late import DecontaminationStep, QualityStep, gram_index
 from jielong.data.pipeline.outputs import dropped_line
 from jielong.data.pipeline.phases import Pipeline
 from jielong.data.pipeline.tally import Tally
@@ -103,6 +103,12 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     chosen = [sources.lookup(name) for name in config.sources]
     fetched = fetch.fetch_all(chosen, _cache(config))
     planned = plan(chosen, fetched.paths, config.files)
+    quality, exams = config.quality, config.decontaminate
+    if quality:
+        quality = replace(quality, negatives=_absolute(quality.negatives))
+    if exams:
+        exams = replace(exams, files=_absolute(exams.files))
+        gram_index(exams)  # a file that cannot be read is told before anything is written
     run_dir = RunDir.create(config.run_dir, stage="prepare", config=config, resume=resume)
     names = [*config.sources, FILES]
     pipeline = Pipeline(
@@ -112,9 +118,9 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
         blocks={name: _blocks(config, name) for name in names},
         names=names,
         judged=FILES,
-        quality=config.quality,
+        quality=quality,
         near=config.near,
-        decontaminate=config.decontaminate,
+        decontaminate=exams,
         seed=config.seed,
         engine=config.engine,
     )
@@ -133,7 +139,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     report = _report(chosen, names, tally, config.file_options.licence)
     for name, reason in fetched.skipped.items():
         report[name]["skipped"] = reason
-    shutil.rmtree(pipeline.work)
+    _remove(pipeline.work)
     run_dir.finish(
         {
             "python": platform.python_version(),
@@ -146,6 +152,19 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     )
     _announce(report, run_dir.path)
     return run_dir.path
+
+
+def _remove(work: Path) -> None:
+    """All of it at once: half a work folder would look like one to go on with."""
+    trash = work.with_name(".work-done")
+    shutil.rmtree(trash, ignore_errors=True)
+    work.rename(trash)
+    shutil.rmtree(trash)
+
+
+def _absolute(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Patterns that mean the same wherever a worker stands."""
+    return tuple(str(Path.cwd() / Path(pattern).expanduser()) for pattern in patterns)
 
 
 def _cache(config: PrepareConfig) -> fetch.Cache:
