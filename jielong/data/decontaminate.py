@@ -199,7 +199,7 @@ def _pieces(text: str, spans: Iterable[tuple[int, int]], window: int) -> list[st
 
 
 def _gram_hashes(units: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
-    return mix(windows(units, size) + np.uint64(size))
+    return mix(windows(units, size))
 
 
 def _slot(grams: NDArray[np.uint64], slots: int) -> NDArray[np.int64]:
