@@ -6,7 +6,7 @@ shingle, 14 buckets of 8), stock with our units for words, which is a tokenizer 
 dictionary, and with our parameters (five characters, 80 buckets of 5). CPU seconds of one process,
 stage by stage; its executor, which would only add to them, is left out.
 
-    python benchmarks/deduplication.py [--mb 10] [--documents FILE.jsonl]
+    python benchmarks/deduplication.py [--mb 10] [--lang zh] [--documents FILE.jsonl]
 
 needs `pip install datatrove 'xxhash<4' spacy jieba`. Without `--documents` the English text is
 random lines of the standard library's docstrings and the Chinese text random words, so that no
@@ -252,11 +252,14 @@ def main() -> None:
     """Print, for each language and each way, time, speed, what was found, and the ratio to ours."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mb", type=float, default=10.0, help="text to make, both languages")
+    parser.add_argument("--lang", choices=["zh", "en"], help="this language alone")
     parser.add_argument("--documents", type=Path, help="JSON Lines with text and lang, instead")
     options = parser.parse_args()
     logger.remove()
     random = Random(0)
     for lang, make in (("zh", chinese), ("en", english)):
+        if options.lang not in (None, lang):
+            continue
         if options.documents:
             rows = map(json.loads, options.documents.open(encoding="utf-8"))
             texts = [row["text"] for row in rows if row["lang"] == lang]

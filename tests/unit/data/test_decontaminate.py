@@ -50,6 +50,13 @@ def test_a_hit_goes_with_its_window() -> None:
     assert cleaned.key == text
 
 
+def test_a_short_hit_inside_a_long_one_brings_nothing_back() -> None:
+    text = f"{'前' * 300}{QUESTION}{'后' * 300}"
+    cleaned = cleaner([QUESTION, QUESTION[16:25]])(document(text))
+    assert isinstance(cleaned, Document)
+    assert cleaned.text == f"{'前' * 230}\n\n{'后' * 230}"
+
+
 def test_english_has_the_wider_window() -> None:
     left, right = "left " * 100, " right" * 100
     cleaned = cleaner([RIDDLE])(document(f"{left}{RIDDLE}{right}", "en"))
