@@ -89,7 +89,7 @@ def write_prepared(
         write_lines(path / "duplicates.jsonl", clusters())
         fault = {"file": "notes/<b>.txt", "offset": 17, "reason": "not UTF-8"}
         write_lines(path / "rejected.jsonl", [fault])
-        manifest = {"steps": steps(), **manifest}
+        manifest = {"funnel": steps(), **manifest}
     fields = {"stage": "prepare", "finished": True, "commit": "ab12" * 10, "outputs": outputs}
     fields |= {"sources": _sources(sides), **manifest}
     (path / "manifest.json").write_text(json.dumps(fields))

@@ -250,7 +250,7 @@ def _languages(corpus: Corpus) -> Markup:
 def _left_out(corpus: Corpus) -> Markup:
     """What this page could not show, each with the reason."""
     reasons = []
-    if not corpus.manifest.get("steps"):
+    if not corpus.manifest.get("funnel"):
         reasons.append("Counts step by step: the manifest lists no steps.")
     if not any(f.get("weight") is not None for f in corpus.sources.values()):
         reasons.append("Size and weight: the sources have no weights, each is read once an epoch.")

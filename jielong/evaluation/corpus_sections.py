@@ -100,7 +100,7 @@ def _bytes(figures: Mapping[str, Any], step: str) -> int:
 
 def step_section(corpus: Corpus) -> Markup:
     """The documents that each step of the pipeline let through."""
-    steps = corpus.manifest.get("steps") or ()
+    steps = corpus.manifest.get("funnel") or ()
     if not steps:
         return Markup()
     bars = [(s["name"], s["documents_in"], s["documents_out"]) for s in steps]

@@ -145,7 +145,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
             "python": platform.python_version(),
             "recipe_sha256": _recipe_hash(config),
             "sources": report,
-            "steps": _steps(tally),
+            "funnel": _funnel(tally),
             "phases": phases,
             "outputs": _hashes(run_dir.path),
         }
@@ -327,7 +327,7 @@ def _figures(name: str, tally: Tally) -> dict[str, Any]:
     return {"text_sha256": tally.text_sha256(name), **sizes, "dropped": rules}
 
 
-def _steps(tally: Tally) -> list[dict[str, Any]]:
+def _funnel(tally: Tally) -> list[dict[str, Any]]:
     """What each step let through, over all sources."""
     counts = Counter[str]()
     for (_, step), documents in tally.documents.items():

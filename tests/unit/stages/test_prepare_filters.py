@@ -89,7 +89,7 @@ def test_what_is_left_is_clean(prepared: Path) -> None:
 
 
 def test_steps_add_up(prepared: Path) -> None:
-    steps = json.loads((prepared / "manifest.json").read_text())["steps"]
+    steps = json.loads((prepared / "manifest.json").read_text())["funnel"]
     assert steps[0]["documents_in"] == 52
     for step in steps:
         assert step["documents_in"] - step["documents_out"] == sum(step["dropped"].values())
