@@ -40,8 +40,18 @@ def write_corpus(folder: Path) -> Path:
 def start(folder: Path, run: str, *settings: str) -> subprocess.Popen:
     arguments = [str(folder / "prepare.toml"), f"run_dir={run}", *settings]
     return subprocess.Popen(
-        [*COMMAND, *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [*COMMAND, *arguments],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
+
+
+def kill(process: subprocess.Popen) -> None:
+    """End it and whatever it started, as a power cut would."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def outputs(folder: Path) -> dict[str, str]:
@@ -86,10 +96,8 @@ def test_ten_kills_change_no_byte(corpus: Path, undisturbed: tuple) -> None:
             resume = ("--resume",) if (folder / "manifest.json").exists() else ()
             process = start(corpus, folder.name, "engine.workers=1", *resume)
             time.sleep(duration_s * random_.uniform(0.3, 0.95))
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-                kills += 1
-            process.communicate()
+            kills += process.poll() is None
+            kill(process)
         if not is_finished(folder):
             resume = ("--resume",) if (folder / "manifest.json").exists() else ()
             finish(corpus, folder.name, "engine.workers=1", *resume)
@@ -141,8 +149,7 @@ def test_changed_input_cannot_be_resumed(corpus: Path) -> None:
     while not (corpus / "changed" / "work" / "plan.jsonl").exists():
         assert process.poll() is None
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill(process)
     extra = corpus / "texts" / "extra.txt"
     extra.write_text("一个新的文件。", encoding="utf-8")
     process = start(corpus, "changed", "engine.workers=1", "--resume")
