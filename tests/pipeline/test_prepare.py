@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,8 @@ def start(folder: Path, run: str, *settings: str) -> subprocess.Popen:
 
 def kill(process: subprocess.Popen) -> None:
     """End it and whatever it started, as a power cut would."""
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it may have come to its end
+        os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
