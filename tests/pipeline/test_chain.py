@@ -100,7 +100,8 @@ def test_the_report_stands_alone(chain: Path) -> None:
 
 
 def test_generate_prints_the_continuation_alone(chain: Path) -> None:
-    arguments = ("generate", chain, "三国", "--max-tokens", "12", "--seed", "3")
+    # The base model: one that was taught to answer may end at once after what is no question.
+    arguments = ("generate", chain / "pretrain", "三国", "--max-tokens", "12", "--seed", "3")
     first, second = jielong(*arguments).stdout, jielong(*arguments).stdout
     assert first == second
     assert first.strip()
