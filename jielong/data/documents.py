@@ -1,7 +1,7 @@
 """A document: the unit that is cleaned, counted, held out and shuffled."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -28,28 +28,6 @@ class Document:
     def size_bytes(self) -> int:
         """The size of the text in UTF-8."""
         return len(self.text.encode())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dropped:
-    """A document that a cleaning step refused, and the value that decided."""
-
-    document: Document
-    rule: str  # a short dotted name, such as "heuristics.too_short"
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rejected:
-    """Input that could not be read: nothing became of it, and the run went on."""
-
-    file: str
-    offset: int  # bytes (or records, where a format has those) before the fault
-    reason: str
-
-
-Block = Callable[[Document], Document | Dropped]
-"""One cleaning step for one document: pure, and picklable, because workers are processes."""
 
 
 def pack(parts: Iterable[str], target_bytes: int, separator: str = "\n\n") -> Iterator[str]:
