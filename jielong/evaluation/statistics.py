@@ -74,7 +74,7 @@ def bootstrap(
     if groups is not None:
         places = np.unique(groups, return_inverse=True)[1]
         columns = [np.bincount(places, weights=column) for column in sums.T]
-        sums = np.stack(columns, axis=1).astype(np.float64, copy=False)
+        sums = np.stack(columns, axis=1, dtype=np.float64)
     estimate = float(statistic(sums.sum(axis=0)[None])[0])
     rng = np.random.default_rng(seed)
     values = [

@@ -12,6 +12,7 @@ from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
 from jielong.evaluation.language_modeling import score_ngram
 from jielong.evaluation.summary import Summary, read_summary
+from jielong.stages.judging import chains
 from jielong.tokenizer.bpe import Tokenizer
 from tests.pipeline.conftest import jielong, serving
 
@@ -75,6 +76,13 @@ def test_ppo_beats_sft_by_the_noise_free_judge(summary: Summary) -> None:
     assert summary.ppo.kl > 0
     assert summary.ppo_ptx is not None
     assert summary.ppo_ptx.win_rate > 0.5
+
+
+def test_chains_are_compared_after_every_held_out_idiom(chain: Path, summary: Summary) -> None:
+    prompts = chains(Lexicon.load(chain / "prepare" / "lexicon.json"), "test")
+    assert summary.ppo is not None
+    assert summary.ppo_chain is not None
+    assert summary.ppo_chain.n == len(prompts) > summary.ppo.n
 
 
 def test_the_pretraining_mix_pays_language_back(summary: Summary) -> None:
