@@ -1,8 +1,8 @@
 """A document: the unit that is cleaned, counted, held out and shuffled."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,8 @@ class Document:
     text: str
     lang: str  # "zh", "en", or "mixed" where both stand side by side
     group: str
+    masked: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """How many pieces of personal data of each kind gave way to a placeholder."""
 
     @property
     def id(self) -> str:

@@ -324,7 +324,8 @@ def _figures(name: str, tally: Tally) -> dict[str, Any]:
         step.removeprefix("dropped."): tally.size(name, step)
         for step in tally.steps(name, "dropped.")
     }
-    return {"text_sha256": tally.text_sha256(name), **sizes, "dropped": rules}
+    masked = {kind: count for (of, kind), count in sorted(tally.masked.items()) if of == name}
+    return {"text_sha256": tally.text_sha256(name), **sizes, "dropped": rules, "masked": masked}
 
 
 def _funnel(tally: Tally) -> list[dict[str, Any]]:

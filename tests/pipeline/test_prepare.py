@@ -1,14 +1,11 @@
 """Preparing text through the command line: the same bytes with any workers and after any kill."""
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,15 +42,13 @@ def start(folder: Path, run: str, *settings: str) -> subprocess.Popen:
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        start_new_session=True,
     )
 
 
 def kill(process: subprocess.Popen) -> None:
-    """End it and whatever it started, as a power cut would."""
-    with suppress(ProcessLookupError):  # it may have come to its end
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    """End it without a warning; its pipe closes only when nothing that it started is left."""
+    process.kill()
+    process.communicate(timeout=60)
 
 
 def outputs(folder: Path) -> dict[str, str]:

@@ -48,7 +48,7 @@ def block(config: PersonalConfig) -> Block:
 
 def _masked(document: Document, config: PersonalConfig) -> Document | Dropped:
     text, found = mask(document.text, document.lang, config)
-    return replace(document, text=text) if found else document
+    return replace(document, text=text, masked=dict(found)) if found else document
 
 
 def mask(text: str, lang: str, config: PersonalConfig) -> tuple[str, Counter[str]]:

@@ -5,15 +5,19 @@ never by the workers, and each task writes its own file whole or not at all: so 
 writes the same bytes everywhere, and a killed run goes on with the tasks that are not finished.
 """
 
+import ctypes
 import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,7 +76,8 @@ def run_phase(work: Callable[[int], None], tasks: int, folder: Path, config: Eng
     if not executor.get_incomplete_ranks():
         return
     try:
-        executor.run()
+        with _children_die_with_us():
+            executor.run()
         if config.kind == "slurm":
             _wait(executor)
     finally:
@@ -83,6 +88,33 @@ def run_phase(work: Callable[[int], None], tasks: int, folder: Path, config: Eng
             f"{folder}: {len(missing)} of {tasks} tasks did not finish (the first is "
             f"{missing[0]}): see {folder / 'logs'}, then run the same command with --resume"
         )
+
+
+_forks_die_with_us = False
+
+
+@contextmanager
+def _children_die_with_us() -> Iterator[None]:
+    """datatrove's manager process would outlive a killed run, and hold its pipes open (Linux)."""
+    global _forks_die_with_us
+    if sys.platform == "linux":
+        _watch_forks()
+    _forks_die_with_us = True
+    try:
+        yield
+    finally:
+        _forks_die_with_us = False
+
+
+@cache  # once a process: what is registered cannot be taken back
+def _watch_forks() -> None:
+    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
+
+    def after_fork() -> None:
+        if _forks_die_with_us:
+            prctl(set_death_signal, signal.SIGKILL)
+
+    os.register_at_fork(after_in_child=after_fork)
 
 
 def _leave(error: JielongError, path: Path) -> None:

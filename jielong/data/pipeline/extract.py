@@ -36,6 +36,7 @@ class Extract:
                     output.drop(result)
                 else:
                     output.tally.count("clean", result)
+                    output.tally.count_masked(result)
                     output.keep(result)
             output.tally.texts[f"{part.source}/{task:05d}"] = digest.hexdigest()
 

@@ -23,6 +23,8 @@ class Tally:
 
     documents: Counter[tuple[str, str]] = field(default_factory=Counter)
     bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    masked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """For (source, kind) how many pieces of personal data gave way to a placeholder."""
     texts: dict[str, str] = field(default_factory=dict)
     """For "source/task" the SHA-256 of the text that the task extracted."""
 
@@ -31,10 +33,16 @@ class Tally:
         self.documents[document.source, step] += 1
         self.bytes[document.source, step] += document.size_bytes
 
+    def count_masked(self, document: Document) -> None:
+        """What was masked in one document."""
+        for kind, count in document.masked.items():
+            self.masked[document.source, kind] += count
+
     def add(self, other: "Tally") -> None:
         """Take over another task's counts."""
         self.documents += other.documents
         self.bytes += other.bytes
+        self.masked += other.masked
         self.texts |= other.texts
 
     def size(self, source: str, step: str) -> Size:
@@ -75,7 +83,7 @@ class Tally:
         return total
 
 
-_COUNTERS = ("documents", "bytes")
+_COUNTERS = ("documents", "bytes", "masked")
 
 
 def _rows(counter: Counter[tuple[str, str]]) -> list[tuple[str, str, int]]:

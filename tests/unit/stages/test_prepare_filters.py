@@ -88,6 +88,11 @@ def test_what_is_left_is_clean(prepared: Path) -> None:
     assert "ferryman" not in text
 
 
+def test_the_manifest_says_how_much_was_masked(prepared: Path) -> None:
+    sources = json.loads((prepared / "manifest.json").read_text())["sources"]
+    assert sources["files"]["masked"] == {"email": 1}
+
+
 def test_steps_add_up(prepared: Path) -> None:
     steps = json.loads((prepared / "manifest.json").read_text())["funnel"]
     assert steps[0]["documents_in"] == 52
