@@ -11,6 +11,9 @@ import pytest
 
 from jielong.core import config as configs
 from jielong.core.errors import ConfigError, DataError
+from jielong.data.documents import Dropped
+from jielong.data.filters import heuristics
+from jielong.data.filters.heuristics import HeuristicsConfig
 from jielong.stages.prepare import PrepareConfig, run
 from tests.planted import edited
 from tests.unit.data.filters.texts import chinese
@@ -24,11 +27,13 @@ LEAKED = (
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 stories, 8 of them again with 5 % of their characters edited, and four special files."""
+    """40 good stories, 8 of them again with 5 % of their characters edited, and special files."""
     folder = tmp_path_factory.mktemp("filters")
     texts = folder / "texts"
     texts.mkdir()
-    stories = [document.text for document in chinese(40)]
+    good = heuristics.block(HeuristicsConfig())
+    drafts = [document for document in chinese(60) if not isinstance(good(document), Dropped)]
+    *stories, letter, essay = [document.text for document in drafts[:42]]
     for number, story in enumerate(stories):
         (texts / f"story-{number:02}.txt").write_text(story, encoding="utf-8")
     for number in range(8):
@@ -36,9 +41,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (texts / f"copy-{number:02}.txt").write_text(copy, encoding="utf-8")
     (texts / "german.txt").write_text(GERMAN, encoding="utf-8")
     (texts / "list.txt").write_text("- a\n- b\n" * 40, encoding="utf-8")
-    mail = f"{chinese(1, seed=7)[0].text}来信请寄 zhang.wei@mail.test-host.cn 就好。"
+    mail = f"{letter}来信请寄 zhang.wei@mail.test-host.cn 就好。"
     (texts / "mail.txt").write_text(mail, encoding="utf-8")
-    quoted = f"{chinese(1, seed=8)[0].text}\n\n{LEAKED}\n\n{chinese(1, seed=9)[0].text}"
+    quoted = f"{essay}\n\n{LEAKED}"
     (texts / "quoted.txt").write_text(quoted, encoding="utf-8")
     (texts / "picture.png").write_bytes(b"\x89PNG\0\0")
     items = folder / "exam.jsonl"
