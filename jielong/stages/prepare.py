@@ -124,7 +124,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
         seed=config.seed,
         engine=config.engine,
     )
-    pipeline.run()
+    seconds = pipeline.run()
     caps = {name: source.max_mb * 1e6 for name, source in config.sources.items()}
     picked = choose(pipeline.catalogues(), names, caps, config.valid_share, config.seed)
     _refuse_an_empty_side(picked)
@@ -146,6 +146,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
             "recipe_sha256": _recipe_hash(config),
             "sources": report,
             "funnel": _funnel(tally),
+            "phase_seconds": seconds,
             "phases": phases,
             "outputs": _hashes(run_dir.path),
         }

@@ -52,8 +52,12 @@ class _Step:
     work: Callable[[int], None]
     errors: Path
 
-    def __call__(self, data: Any, rank: int, world_size: int) -> None:  # noqa: ANN401, ARG002
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Where a worker takes the step out of its parcel, before datatrove has said a word."""
+        self.__dict__.update(state)
         _silence()
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> None:  # noqa: ANN401, ARG002
         try:
             self.work(rank)
         except JielongError as error:

@@ -1,11 +1,13 @@
 """The phases of one run in order."""
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from jielong.core.progress import say
+from jielong.core.progress import Task, progress
 from jielong.data.documents import Block, Document
 from jielong.data.minhash import NearConfig
 from jielong.data.pipeline import parts
@@ -20,6 +22,8 @@ from jielong.data.pipeline.parts import Part
 from jielong.data.pipeline.select import Select
 from jielong.data.pipeline.tally import Tally
 from jielong.data.pipeline.workspace import Workspace
+
+_LOOK_S = 0.5  # between two looks at what is finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,18 +51,22 @@ class Pipeline:
         """Where everything lies."""
         return Workspace(self.work, len(self.parts))
 
-    def run(self) -> None:
-        """All phases but the last; what is done already is not done again."""
+    def run(self) -> dict[str, float]:
+        """All phases but the last; what is done already is not done again. Seconds of each."""
         parts.fix(self.work / "plan.jsonl", self.parts)
         at, ranks = self.at, {name: rank for rank, name in enumerate(self.names)}
         late = LateBlocks(at, self.judged, self.quality, self.decontaminate, self.seed)
-        self._phase("extract", Extract(at, self.parts, self.read, self.blocks))
+        phases: dict[str, tuple[Callable[[int], None], int]] = {
+            "extract": (Extract(at, self.parts, self.read, self.blocks), at.count)
+        }
         if self.quality:
             learn = TrainQuality(at, self.quality, self.parts, self.judged, self.read, self.seed)
-            self._phase("quality", learn, tasks=1)
-        self._phase("fingerprint", Fingerprint(at, ranks, self.near, self.decontaminate, self.seed))
-        self._phase("compare", Compare(at, self.near), tasks=1)
-        self._phase("select", Select(at, ranks, late))
+            phases["quality"] = (learn, 1)
+        sketch = Fingerprint(at, ranks, self.near, self.decontaminate, self.seed)
+        phases["fingerprint"] = (sketch, at.count)
+        phases["compare"] = (Compare(at, self.near), 1)
+        phases["select"] = (Select(at, ranks, late), at.count)
+        return {name: self._phase(name, *phase) for name, phase in phases.items()}
 
     def catalogues(self) -> list[Catalogue]:
         """What is known of the selected documents, part by part."""
@@ -78,7 +86,32 @@ class Pipeline:
         phases = ("extract", "select")
         return Tally.sum(path for name in phases for path in self.at.files(f"{name}/tally", "json"))
 
-    def _phase(self, name: str, work: Callable[[int], None], tasks: int | None = None) -> None:
-        count = len(self.parts) if tasks is None else tasks
-        say(f"prepare: {name}, {count} task{'s' if count > 1 else ''}")
-        run_phase(work, count, self.work / "engine" / name, self.engine)
+    def _phase(self, name: str, work: Callable[[int], None], tasks: int) -> float:
+        folder, began = self.work / "engine" / name, time.monotonic()
+        with progress(f"prepare: {name}", tasks) as bar, _following(bar, folder / "completions"):
+            run_phase(work, tasks, folder, self.engine)
+        return round(time.monotonic() - began, 3)
+
+
+@contextmanager
+def _following(bar: Task, marks: Path) -> Iterator[None]:
+    """Move the bar with the marks of finished tasks, wherever it is that they run."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        shown = 0
+        while True:
+            last = ended.wait(_LOOK_S)
+            done = len(list(marks.glob("*")))
+            bar.advance(done - shown)
+            shown = done
+            if last:
+                return
+
+    watcher = threading.Thread(target=follow, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
