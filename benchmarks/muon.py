@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from jielong.core import config
-from jielong.model.decoder import Decoder
+from jielong.model.transformer import Transformer
 from jielong.stages.pretrain import PretrainConfig
 from jielong.training.muon import Muon
 
@@ -32,7 +32,7 @@ def main() -> None:
     """Alternate the two, so that both meet the same machine, and print medians and their ratio."""
     torch.manual_seed(0)
     shape = config.load(PretrainConfig, RECIPE).model
-    model = Decoder(dataclasses.replace(shape, vocab_size=8))
+    model = Transformer(dataclasses.replace(shape, vocab_size=8))
     matrices = [weight for weight in model.blocks.parameters() if weight.ndim == 2]
     optimizers = {}
     for name, kind in (("ours", Muon), ("torch.optim.Muon", torch.optim.Muon)):

@@ -28,7 +28,7 @@ from jielong.data.chat_rows import ChatRows, Rows
 from jielong.data.conversations import Conversation, Mixture, mixture
 from jielong.data.lexicon import Lexicon
 from jielong.model.config import ModelConfig
-from jielong.model.decoder import Decoder
+from jielong.model.transformer import Transformer
 from jielong.objectives.language_model import TokenBatch, next_token_loss
 from jielong.stages.pretrain import PretrainConfig
 from jielong.stages.sft import SFTConfig
@@ -163,7 +163,7 @@ def long_conversation(source: Mixture, index: int) -> Conversation:
     return Conversation(tuple(m for talk in drawn for m in talk.messages), ("long",))
 
 
-def learn(model: Decoder, batches: list[Rows]) -> None:
+def learn(model: Transformer, batches: list[Rows]) -> None:
     """Forward and backward of one step."""
     model.zero_grad(set_to_none=True)
     for batch in batches:
@@ -171,7 +171,7 @@ def learn(model: Decoder, batches: list[Rows]) -> None:
         next_token_loss(model, TokenBatch(*arrays)).total.backward()
 
 
-def compare_steps(name: str, model: Decoder, packed: ChatRows, padded: ChatRows) -> None:
+def compare_steps(name: str, model: Transformer, packed: ChatRows, padded: ChatRows) -> None:
     """Alternate the two over the same conversations, and print rates and their ratio."""
     print(f"\n{name}, {packed.batch} conversations a step in rows of {packed.longest}:")
     kinds = {"padded": padded, "packed": packed}
@@ -207,7 +207,7 @@ def main() -> None:
     torch.manual_seed(0)
     for rows, width, mean in ((8, 160, 50), (6, 256, 60), (4, 512, 60), (4, 512, 200)):
         compare_ways(shape, rows, width, mean)
-    model = Decoder(dataclasses.replace(shape, vocab_size=tokenizer.vocab_size))
+    model = Transformer(dataclasses.replace(shape, vocab_size=tokenizer.vocab_size))
     lexicon = Lexicon.load(run / "prepare" / "lexicon.json")
     tasks = mixture(lexicon, "train", recipe.families, recipe.seed)
     for name, source, batch, longest in (

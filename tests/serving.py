@@ -10,7 +10,7 @@ import torch
 
 from jielong.generation.loading import Assistant
 from jielong.model.config import ModelConfig
-from jielong.model.decoder import Decoder
+from jielong.model.transformer import Transformer
 from jielong.server.app import create_app, make_server
 from jielong.tokenizer.bpe import Tokenizer
 
@@ -29,7 +29,7 @@ def speaker(text: str, *, context: int = 256, endless: bool = False) -> Assistan
     assert len(set(ids)) == len(ids), "a token comes twice"
     size = tokenizer.vocab_size
     width = -(-size // 4) * 4
-    model = Decoder(
+    model = Transformer(
         ModelConfig(
             vocab_size=size,
             context=context,

@@ -5,9 +5,9 @@ from functools import cache
 import torch
 
 from jielong.generation.loading import Assistant
-from jielong.model.config import ModelConfig
-from jielong.model.decoder import Decoder
+from jielong.model.config import ModelConfig, RopeConfig
 from jielong.model.heads import ScalarModel
+from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import Tokenizer
 
 TEXTS = (
@@ -28,7 +28,7 @@ def config(**changes: object) -> ModelConfig:
         "n_head": 4,
         "n_kv_head": 2,
         "ffn_width": 40,
-        "rope_base": 100.0,
+        "rope": RopeConfig(base=100.0),
     }
     return ModelConfig(**settings | changes)
 
@@ -42,9 +42,9 @@ def randomise(module: torch.nn.Module, seed: int, std: float = 0.3) -> None:
             parameter.normal_(centre, std, generator=random)
 
 
-def decoder(seed: int = 0, std: float = 0.3, **changes: object) -> Decoder:
+def decoder(seed: int = 0, std: float = 0.3, **changes: object) -> Transformer:
     """A language model in which every weight matters."""
-    model = Decoder(config(**changes))
+    model = Transformer(config(**changes))
     randomise(model, seed, std)
     return model.eval()
 

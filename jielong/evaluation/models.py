@@ -14,14 +14,14 @@ from jielong.evaluation.statistics import Interval, wilson
 from jielong.generation.engine import generate
 from jielong.generation.loading import Assistant
 from jielong.generation.sampling import Sampling
-from jielong.model.decoder import Decoder
+from jielong.model.transformer import Transformer
 from jielong.objectives.loss import token_logp
 from jielong.tokenizer.chat_template import render
 
 
 @torch.no_grad()
 def token_nats(
-    model: Decoder, shard: Shard, window: int = 256, batch: int = 16
+    model: Transformer, shard: Shard, window: int = 256, batch: int = 16
 ) -> NDArray[np.float64]:
     """-log p of each token of the shard, (N,), in nats; 0 for the first, which nothing precedes.
 

@@ -6,14 +6,14 @@ import torch
 
 from jielong.core.errors import ContextLengthError
 from jielong.generation.sampling import Sampling
-from jielong.model.decoder import Decoder
 from jielong.model.kv_cache import KVCache
+from jielong.model.transformer import Transformer
 from jielong.tokenizer.special_tokens import SPECIAL
 
 
 @torch.no_grad()
 def beam_search(
-    model: Decoder, prompt: Sequence[int], sampling: Sampling, eos: int = SPECIAL.eos
+    model: Transformer, prompt: Sequence[int], sampling: Sampling, eos: int = SPECIAL.eos
 ) -> tuple[list[int], float]:
     """The best answer's ids and its score: log-probability / length^length_penalty.
 

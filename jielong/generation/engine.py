@@ -12,8 +12,8 @@ from jielong.core.seeds import generator
 from jielong.generation.beam import beam_search
 from jielong.generation.loading import Assistant
 from jielong.generation.sampling import Sampling, choose
-from jielong.model.decoder import Decoder
 from jielong.model.kv_cache import KVCache
+from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import StreamDecoder
 from jielong.tokenizer.special_tokens import SPECIAL
 
@@ -92,7 +92,7 @@ def stream(
 
 @torch.no_grad()
 def decode(
-    model: Decoder,
+    model: Transformer,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     first_row: int = 0,
@@ -179,7 +179,7 @@ def _held(text: str, stops: Sequence[str]) -> int:
 
 
 @contextmanager
-def _evaluating(model: Decoder) -> Iterator[None]:
+def _evaluating(model: Transformer) -> Iterator[None]:
     """Dropout off inside the block; the model's mode is given back after it."""
     was_training = model.training
     model.eval()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from jielong.generation.rollouts import Rollouts
 from jielong.model.actor_critic import ActorCritic
-from jielong.model.decoder import Decoder
+from jielong.model.transformer import Transformer
 from jielong.objectives.loss import Loss, token_logp
 from jielong.objectives.ppo import (
     PPOBatch,
@@ -72,7 +72,7 @@ class Experience:
 @torch.no_grad()
 def freeze(
     module: ActorCritic,
-    reference: Decoder,
+    reference: Transformer,
     rollouts: Rollouts,
     scores: Tensor,
     settings: PPOSettings,

@@ -17,12 +17,12 @@ from jielong.core.errors import CheckpointError, RunDirectoryError
 from jielong.core.files import sha256_file, write_atomic
 from jielong.core.run_dir import MANIFEST, open_run
 from jielong.model.config import ModelConfig
-from jielong.model.decoder import Decoder
 from jielong.model.heads import ScalarModel
+from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import Tokenizer
 
 FOLDER = "model"
-M = TypeVar("M", Decoder, ScalarModel)
+M = TypeVar("M", Transformer, ScalarModel)
 SHAPE, WEIGHTS = "model.toml", "model.safetensors"
 
 
@@ -31,7 +31,7 @@ class Assistant:
     """What answers: a decoder, its tokenizer, and what to call it."""
 
     name: str
-    model: Decoder
+    model: Transformer
     tokenizer: Tokenizer
 
     @property
@@ -45,7 +45,7 @@ class Assistant:
         return f"{self.name}: {parameters / 1e6:.1f}M parameters, context {self.context} tokens"
 
 
-def save_model(run: Path, model: Decoder | ScalarModel, tokenizer: Tokenizer) -> dict[str, str]:
+def save_model(run: Path, model: Transformer | ScalarModel, tokenizer: Tokenizer) -> dict[str, str]:
     """Write a run's finished model to `run/model`; returns its hash, for the run's manifest."""
     folder = run / FOLDER
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -58,7 +58,7 @@ def save_model(run: Path, model: Decoder | ScalarModel, tokenizer: Tokenizer) ->
 def load_assistant(path: Path | str) -> Assistant:
     """Load what answers from a finished run, a quickstart directory, or a model folder."""
     folder, name = find_model(Path(path))
-    model = _load_into(Decoder, folder)
+    model = _load_into(Transformer, folder)
     return Assistant(name, model.eval(), _matching_tokenizer(folder, model.config))
 
 

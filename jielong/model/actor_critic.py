@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from jielong.model.decoder import Decoder
 from jielong.model.heads import ScalarModel
+from jielong.model.transformer import Transformer
 
 
 class ActorCritic(nn.Module):
     """Policy and value share no weights; `average` follows the policy and takes no gradient."""
 
-    def __init__(self, policy: Decoder, value: ScalarModel) -> None:
+    def __init__(self, policy: Transformer, value: ScalarModel) -> None:
         super().__init__()
         # With dropout old and new log-probabilities would be two functions, and no ratio be one.
         assert policy.config.dropout == value.config.dropout == 0, "PPO takes no dropout"

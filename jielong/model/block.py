@@ -1,41 +1,57 @@
-"""One transformer block: attention and feed-forward, each after a norm, each added back."""
+"""One transformer block: attention, what an encoder made if there is one, feed-forward."""
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from jielong.model.attention import Attention
+from jielong.model.attention import Attention, CrossAttention, Memory
 from jielong.model.config import ModelConfig
+from jielong.model.feed_forward import FeedForward
 from jielong.model.kv_cache import KVCache
-
-
-class FeedForward(nn.Module):
-    """SwiGLU: W_down (silu(W_gate x) * W_up x)   (arXiv:2002.05202, eq. 6)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.gate_up = nn.Linear(config.width, 2 * config.ffn_width, bias=False)
-        self.down = nn.Linear(config.ffn_width, config.width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` (B, T, C) -> (B, T, C)."""
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+from jielong.model.norm import make_norm
+from jielong.model.visibility import Visibility
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed_forward(norm(x)): norms before each sub-layer."""
+    """Each sub-layer f is added back to its input, with a norm n where `norm_place` says.
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    pre: x + f(n(x))        post: n(x + f(x))        both: x + n'(f(n(x)))
+    """
+
+    def __init__(self, config: ModelConfig, layer: int, *, cross: bool = False) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.place = config.norm_place
+        self.attention_norm = make_norm(config)
         self.attention = Attention(config, layer)
-        self.feed_forward_norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        if cross:
+            self.cross_norm = make_norm(config)
+            self.cross = CrossAttention(config, layer)
+        self.feed_forward_norm = make_norm(config)
         self.feed_forward = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
+        if self.place == "both":
+            self.attention_after = make_norm(config)
+            self.feed_forward_after = make_norm(config)
+            if cross:
+                self.cross_after = make_norm(config)
 
     def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: KVCache | None
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor] | None,
+        sight: Visibility,
+        cache: KVCache | None = None,
+        memory: Memory | None = None,
     ) -> Tensor:
         """`x` (B, T, C) -> (B, T, C); the other arguments as in `Attention`."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotary, mask, cache))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        x = self._add("attention", x, lambda y: self.attention(y, rotary, sight, cache))
+        if memory is not None:
+            x = self._add("cross", x, lambda y: self.cross(y, memory))
+        return self._add("feed_forward", x, self.feed_forward)
+
+    def _add(self, name: str, x: Tensor, sub_layer: Callable[[Tensor], Tensor]) -> Tensor:
+        norm = getattr(self, f"{name}_norm")
+        if self.place == "post":
+            return norm(x + self.dropout(sub_layer(x)))
+        y = self.dropout(sub_layer(norm(x)))
+        return x + (getattr(self, f"{name}_after")(y) if self.place == "both" else y)

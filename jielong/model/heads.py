@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jielong.model.config import ModelConfig
-from jielong.model.decoder import Decoder
+from jielong.model.transformer import Transformer
 
 SHARED = 32
 """Rows that share a forward when an end is read from each."""
@@ -32,7 +32,7 @@ class ScalarModel(nn.Module):
         super().__init__()
         # Nothing is read over the vocabulary: an untied output matrix would only be dead weight.
         self.config = dataclasses.replace(config, tied=True)
-        self.trunk = Decoder(self.config)
+        self.trunk = Transformer(self.config)
         self.score = nn.Linear(config.width, 1)
         nn.init.normal_(self.score.weight, std=(config.width + 1) ** -0.5)
         nn.init.zeros_(self.score.bias)
@@ -66,7 +66,7 @@ class ScalarModel(nn.Module):
         self.scale.div_(std)
 
 
-def start_from(model: ScalarModel, decoder: Decoder) -> ScalarModel:
+def start_from(model: ScalarModel, decoder: Transformer) -> ScalarModel:
     """Copy a language model's weights into the trunk; the head stays as it was drawn."""
     weights = decoder.state_dict()
     model.trunk.load_state_dict({n: w for n, w in weights.items() if not n.startswith("head.")})

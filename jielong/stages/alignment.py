@@ -34,7 +34,7 @@ from jielong.generation.engine import generate
 from jielong.generation.loading import Assistant, load_reward_model
 from jielong.generation.rollouts import Rollouts, lay_out
 from jielong.generation.sampling import Sampling
-from jielong.model.decoder import Decoder
+from jielong.model.transformer import Transformer
 from jielong.objectives.loss import token_logp
 from jielong.stages.judging import Prompt, load_judge
 from jielong.stages.ranking_batches import by_answers
@@ -285,7 +285,7 @@ class Alignment:
 
 
 @torch.no_grad()
-def _sequence_logp(model: Decoder, rollouts: Rollouts, temperature: float) -> torch.Tensor:
+def _sequence_logp(model: Transformer, rollouts: Rollouts, temperature: float) -> torch.Tensor:
     """log p of each answer, (B,)."""
     totals = []
     for rows in torch.arange(len(rollouts.texts)).split(128):

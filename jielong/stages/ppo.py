@@ -25,8 +25,8 @@ from jielong.feedback.rewards import ModelReward
 from jielong.generation.experience import PPOSettings
 from jielong.generation.loading import Assistant, load_assistant, load_reward_model, save_model
 from jielong.model.actor_critic import ActorCritic
-from jielong.model.decoder import Decoder
 from jielong.model.heads import ScalarModel, start_from
+from jielong.model.transformer import Transformer
 from jielong.stages.judging import Judge, load_judge
 from jielong.stages.ppo_batches import Actors, Goal, PPOBatches, PPOState, RolloutConfig
 from jielong.stages.pretrain import check_window, document_parts
@@ -204,12 +204,12 @@ def _documents(config: PPOConfig, data: Path) -> Callable[[int, float], Part] | 
 
 def _without_dropout(assistant: Assistant) -> Assistant:
     """The same model without dropout: old and new log-probabilities must be one function."""
-    model = Decoder(dataclasses.replace(assistant.model.config, dropout=0.0))
+    model = Transformer(dataclasses.replace(assistant.model.config, dropout=0.0))
     model.load_state_dict(assistant.model.state_dict())
     return dataclasses.replace(assistant, model=model.to(default_device()))
 
 
-def _copy(model: Decoder) -> Decoder:
-    copy = Decoder(model.config)
+def _copy(model: Transformer) -> Transformer:
+    copy = Transformer(model.config)
     copy.load_state_dict(model.state_dict())
     return copy

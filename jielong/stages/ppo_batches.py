@@ -17,7 +17,7 @@ from jielong.generation.loading import Assistant
 from jielong.generation.rollouts import Rollouts, collect
 from jielong.generation.sampling import Sampling
 from jielong.model.actor_critic import ActorCritic
-from jielong.model.decoder import Decoder
+from jielong.model.transformer import Transformer
 from jielong.objectives.ppo import adapt_beta
 from jielong.stages.judging import Prompt
 from jielong.tokenizer.chat_template import render
@@ -97,7 +97,7 @@ class Actors:
 
     assistant: Assistant
     module: ActorCritic
-    reference: Decoder
+    reference: Transformer
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from jielong.core.seeds import derive
 from jielong.data.shards import Shard, window_rows
 from jielong.generation.loading import save_model
 from jielong.model.config import ModelConfig
-from jielong.model.decoder import Decoder
+from jielong.model.transformer import Transformer
 from jielong.objectives.language_model import TokenBatch, next_token_loss
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Learner, Part
@@ -55,7 +55,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     tokenizer = Tokenizer.load(data.path)
     torch.manual_seed(derive(config.seed, "weights"))
     shape = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-    model = Decoder(shape).to(default_device())
+    model = Transformer(shape).to(default_device())
     learner = Learner(
         model,
         make_optimizers(model, config.optimizer),

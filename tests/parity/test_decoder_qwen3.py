@@ -5,13 +5,14 @@ import torch
 from torch import Tensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from jielong.model.decoder import Decoder
+from jielong.model.config import RopeConfig
+from jielong.model.transformer import Transformer
 from tests.tiny import decoder, random_ids
 
 pytestmark = pytest.mark.parity
 
 
-def qwen3_weights(model: Decoder) -> dict[str, Tensor]:
+def qwen3_weights(model: Transformer) -> dict[str, Tensor]:
     """Our weights under Qwen3's names: the fused projections come apart."""
     config, state = model.config, model.state_dict()
     sizes = [config.width] + [config.n_kv_head * config.head_dim] * 2
@@ -40,7 +41,7 @@ def qwen3_weights(model: Decoder) -> dict[str, Tensor]:
     return weights
 
 
-def qwen3(model: Decoder) -> Qwen3ForCausalLM:
+def qwen3(model: Transformer) -> Qwen3ForCausalLM:
     """A Qwen3 with our shape and our weights."""
     config = model.config
     theirs = Qwen3ForCausalLM(
@@ -54,7 +55,7 @@ def qwen3(model: Decoder) -> Qwen3ForCausalLM:
             head_dim=config.head_dim,
             max_position_embeddings=config.context,
             rms_norm_eps=config.norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": config.rope_base},
+            rope_parameters={"rope_type": "default", "rope_theta": config.rope.base},
             tie_word_embeddings=config.tied,
             pad_token_id=0,
             bos_token_id=1,
@@ -69,7 +70,7 @@ def qwen3(model: Decoder) -> Qwen3ForCausalLM:
 @pytest.mark.parametrize("n_kv_head", [1, 2, 4])
 @torch.no_grad()
 def test_scores_are_equal(tied: bool, n_kv_head: int) -> None:
-    ours = decoder(tied=tied, n_kv_head=n_kv_head, rope_base=10_000.0)
+    ours = decoder(tied=tied, n_kv_head=n_kv_head, rope=RopeConfig())
     ids = random_ids(3, 32)
     scores = ours(ids)
     assert scores.std() > 0.5

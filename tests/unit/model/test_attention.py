@@ -2,13 +2,16 @@ import math
 
 import torch
 
-from jielong.model.attention import Attention, Rotary, rotate
+from jielong.model.attention import Attention
+from jielong.model.config import RopeConfig
+from jielong.model.positions import Rotary, rotate
+from jielong.model.visibility import look
 from tests.tiny import config, randomise
 
 
 def test_rotation_by_hand() -> None:
     """D = 4, base 100: pair (0, 2) turns by p, pair (1, 3) by p / 10."""
-    rotary = Rotary(config(width=8, n_head=2, rope_base=100.0))
+    rotary = Rotary(config(width=8, n_head=2, rope=RopeConfig(base=100.0)))
     x = torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(1, 1, 1, 4)
     turned = rotate(x, *rotary(torch.tensor([5])))[0, 0, 0]
     fast, slow = 5.0, 0.5
@@ -49,7 +52,8 @@ def test_attention_is_its_definition_head_by_head() -> None:
     randomise(layer, 1)
     x = torch.randn(1, 5, 24, generator=torch.Generator().manual_seed(2))
     cos, sin = rotary(torch.arange(5))
-    y = layer(x, (cos, sin), None, None)
+    sight = look(torch.zeros(1, 5, dtype=torch.long), causal=True)
+    y = layer(x, (cos, sin), sight, None)
 
     def normed(v: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return v / (v.square().mean() + shape.norm_eps).sqrt() * weight

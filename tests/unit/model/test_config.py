@@ -10,8 +10,8 @@ def test_the_head_size_is_the_width_shared_out() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": 25}, "n_head: 4: must divide width 25 into even heads"),
-        ({"width": 20}, "n_head: 4: must divide width 20 into even heads"),
+        ({"width": 25}, "n_head: 4: must divide width 25, or"),
+        ({"width": 20}, "n_head: 4: rotary positions need even heads, not of 5"),
         ({"n_kv_head": 3}, "n_kv_head: 3: must divide n_head 4"),
         ({"dropout": 1.0}, "dropout: 1.0: must be at least 0 and below 1"),
         ({"dropout": -0.1}, "dropout: -0.1"),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from jielong.model.heads import ScalarModel, start_from
+from jielong.model.visibility import look
 from tests.tiny import config, decoder, random_ids, scalar_model
 
 
@@ -68,9 +69,10 @@ def test_R4_the_final_norm_is_applied_once() -> None:
     model, ids = scalar_model(), random_ids(2, 5)
     torch.nn.init.constant_(model.trunk.norm.weight, 2.0)
     x = model.trunk.embedding(ids)
-    rotary = model.trunk.rotary(torch.arange(5))
+    sight = look(ids, causal=True)
+    rotary = model.trunk.rotaries[0](sight.queries)
     for block in model.trunk.blocks:
-        x = block(x, rotary, None, None)
+        x = block(x, rotary, sight)
     normed = 2 * x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
     expected = normed @ model.score.weight[0] + model.score.bias
     torch.testing.assert_close(model(ids), expected)

@@ -11,7 +11,7 @@ from jielong.data.shards import Shard
 from jielong.feedback.rewards import FunctionReward
 from jielong.generation.experience import PPOSettings
 from jielong.model.actor_critic import ActorCritic
-from jielong.model.decoder import Decoder
+from jielong.model.transformer import Transformer
 from jielong.objectives.language_model import next_token_loss
 from jielong.objectives.loss import Loss
 from jielong.stages.judging import Prompt
@@ -38,7 +38,7 @@ class Chain:
     def __init__(
         self,
         rollout: RolloutConfig = ROLLOUT,
-        reference: Decoder | None = None,
+        reference: Transformer | None = None,
         **changes: object,
     ) -> None:
         base = assistant(std=0.1)

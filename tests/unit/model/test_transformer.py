@@ -3,14 +3,14 @@ import math
 import pytest
 import torch
 
-from jielong.model.decoder import Decoder
 from jielong.model.kv_cache import KVCache
+from jielong.model.transformer import Transformer
 from tests.tiny import config, decoder, random_ids
 
 
 def test_it_starts_as_the_identity_with_scores_of_order_one() -> None:
     torch.manual_seed(0)
-    model = Decoder(config(vocab_size=500, width=96, n_head=4, ffn_width=64))
+    model = Transformer(config(vocab_size=500, width=96, n_head=4, ffn_width=64))
     ids = random_ids(4, 16, vocab_size=500)
     embedded = model.embedding(ids)
     torch.testing.assert_close(
@@ -167,7 +167,7 @@ def test_tied_weights_are_one_matrix() -> None:
 
 def test_weights_start_with_the_deviation_of_their_fan_in() -> None:
     torch.manual_seed(0)
-    model = Decoder(config(vocab_size=400, width=64, n_head=4, ffn_width=256, tied=False))
+    model = Transformer(config(vocab_size=400, width=64, n_head=4, ffn_width=256, tied=False))
     expected = {
         "embedding.weight": 64**-0.5,
         "blocks.0.attention.qkv.weight": 64**-0.5,

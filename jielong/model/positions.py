@@ -1,0 +1,85 @@
+"""Where a token stands: rotary angles for attention, sinusoids for the embedding."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from jielong.model.config import ModelConfig, RopeConfig
+
+
+class Rotary(nn.Module):
+    """Rotary positions (arXiv:2104.09864): pair i turns by p * base^(-2i/D) at position p.
+
+    The angles of layers that see a window only are others where `rope.local_base` says so.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: ModelConfig, *, local: bool = False) -> None:
+        super().__init__()
+        frequencies, sharpen = frequencies_of(config.rope, config.head_dim, local=local)
+        angles = torch.arange(config.context, dtype=torch.float64)[:, None] * frequencies
+        angles = torch.cat([angles, angles], dim=-1)  # (T, D): each pair is (i, i + D/2)
+        self.register_buffer("cos", (angles.cos() * sharpen).float(), persistent=False)
+        self.register_buffer("sin", (angles.sin() * sharpen).float(), persistent=False)
+
+    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of `positions` (B, T) or (T,), shaped to broadcast over heads."""
+        return self.cos[positions].unsqueeze(-3), self.sin[positions].unsqueeze(-3)
+
+
+def frequencies_of(rope: RopeConfig, size: int, *, local: bool = False) -> tuple[Tensor, float]:
+    """The angle (D/2,) that each pair turns by at each step, and what cosines are multiplied by."""
+    base = rope.local_base if local and rope.local_base else rope.base
+    plain = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+    if rope.scaling == "none" or (local and rope.local_base):
+        return plain, 1.0
+    if rope.scaling == "linear":
+        return plain / rope.factor, 1.0
+    if rope.scaling == "llama3":
+        return _llama3(rope, plain), 1.0
+    sharpen = rope.attention_factor
+    if sharpen is None:
+        sharpen = 0.1 * math.log(rope.factor) + 1 if rope.factor > 1 else 1.0
+    return _yarn(rope, plain, base), sharpen
+
+
+def _llama3(rope: RopeConfig, plain: Tensor) -> Tensor:
+    """Pairs that turn often in the old context stay; seldom ones slow down; between, a ramp."""
+    turns = rope.original_context * plain / (2 * math.pi)
+    low, high = rope.low_frequency_factor, rope.high_frequency_factor
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return plain * (kept + (1 - kept) / rope.factor)
+
+
+def _yarn(rope: RopeConfig, plain: Tensor, base: float) -> Tensor:
+    """The same idea with a ramp over the pairs' numbers (arXiv:2309.00071, eqs. 17 to 23)."""
+    pairs = len(plain)
+
+    def pair_with(turns: float) -> float:
+        wavelength = rope.original_context / (turns * 2 * math.pi)
+        return pairs * math.log(wavelength) / math.log(base)
+
+    low = max(math.floor(pair_with(rope.beta_fast)), 0)
+    high = min(math.ceil(pair_with(rope.beta_slow)), 2 * pairs - 1)
+    numbers = torch.arange(pairs, dtype=torch.float64)
+    slowed = ((numbers - low) / max(high - low, 0.001)).clamp(0, 1)
+    return plain * (1 - slowed + slowed / rope.factor)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each channel pair of `x` (B, H, T, D) by its angle."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
+
+
+def sinusoids(context: int, width: int) -> Tensor:
+    """(T, C): sin(p / 10000^(2i/C)) in the even channels, its cosine in the odd ones.
+
+    arXiv:1706.03762, section 3.5.
+    """
+    channels = torch.arange(0, width, 2, dtype=torch.float64)
+    angles = torch.arange(context, dtype=torch.float64)[:, None] * 10_000 ** (-channels / width)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width].float()
