@@ -149,22 +149,10 @@ class JoinedParts(torch.autograd.Function):
         plan: Plan,
     ) -> Tensor:
         """The output (B, N, l, H, D)."""
-        out, lse = torch.empty(0), torch.empty(0)
-        for index, part in enumerate(plan.parts):
-            picked = part.queries(q)
-            o, z = plan.kernel.forward(
-                *(flat(picked), flat(part.keys(k)), flat(part.keys(v))),
-                plan.scores(index, documents, q),
-            )
-            o = o.transpose(1, 2).reshape(picked.shape).to(z.dtype)
-            z = z.transpose(1, 2).reshape(*picked.shape[:-1], 1)
-            if index == 0:
-                out, lse = o, z
-                continue
-            joined, total = part.queries(out), part.queries(lse)
-            joined.lerp_(o, torch.sigmoid(z - total))  # e^z / (e^total + e^z)
-            total.copy_(torch.logaddexp(total, z))
-        out = out.to(q.dtype)
+        sums: list[Tensor] = []
+        for index in range(len(plan.parts)):
+            join(sums, index, (q, k, v), documents, plan)
+        out, lse = sums[0].to(q.dtype), sums[1]
         ctx.save_for_backward(q, k, v, out, lse, documents)
         ctx.plan = plan
         return out
@@ -173,28 +161,65 @@ class JoinedParts(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         """Gradients of q, k and v."""
-        q, k, v, out, lse, documents = ctx.saved_tensors
+        *saved, documents = ctx.saved_tensors
         if gradient.stride(-1) != 1:  # a broadcast one, as of a sum
             gradient = gradient.contiguous()
         sums: list[Tensor] = []
-        for index, part in enumerate(ctx.plan.parts):
-            found = ctx.plan.kernel.backward(
-                flat(part.queries(gradient)),
-                *(flat(part.queries(q)), flat(part.keys(k)), flat(part.keys(v))),
-                flat(part.queries(out)),
-                flat(part.queries(lse)).squeeze(-1),
-                ctx.plan.scores(index, documents, q),
-            )
-            found = [x.transpose(1, 2) for x in found]
-            if index == 0:
-                sums = [x.reshape(q.shape) for x in found]
-                continue
-            for total, view, x in zip(
-                sums, (part.queries, part.keys, part.keys), found, strict=True
-            ):
-                picked = view(total)
-                picked.add_(x.reshape(picked.shape))
+        for index in range(len(ctx.plan.parts)):
+            add_gradients(sums, index, (gradient, *saved), documents, ctx.plan)
         return (*sums, None, None)
+
+
+def join(
+    sums: list[Tensor],
+    index: int,
+    inputs: tuple[Tensor, ...],
+    documents: Tensor | None,
+    plan: Plan,
+) -> None:
+    """Compute part `index` and take it into `sums`, output and log-sum-exp so far.
+
+    A part a call: what it leaves behind is gone before the next one begins.
+    """
+    q, k, v = inputs
+    part = plan.parts[index]
+    picked = part.queries(q)
+    o, z = plan.kernel.forward(
+        *(flat(picked), flat(part.keys(k)), flat(part.keys(v))), plan.scores(index, documents, q)
+    )
+    o = o.transpose(1, 2).reshape(picked.shape).to(z.dtype)
+    z = z.transpose(1, 2).reshape(*picked.shape[:-1], 1)
+    if not sums:
+        sums += [o, z]
+        return
+    joined, total = (part.queries(x) for x in sums)
+    joined.lerp_(o, torch.sigmoid(z - total))  # e^z / (e^total + e^z)
+    total.copy_(torch.logaddexp(total, z))
+
+
+def add_gradients(
+    sums: list[Tensor],
+    index: int,
+    tensors: tuple[Tensor, ...],
+    documents: Tensor | None,
+    plan: Plan,
+) -> None:
+    """Add to `sums`, the gradients of q, k and v, what comes through part `index`."""
+    gradient, q, k, v, out, lse = tensors
+    part = plan.parts[index]
+    found = plan.kernel.backward(
+        *(flat(part.queries(gradient)), flat(part.queries(q))),
+        *(flat(part.keys(k)), flat(part.keys(v)), flat(part.queries(out))),
+        flat(part.queries(lse)).squeeze(-1),
+        plan.scores(index, documents, q),
+    )
+    found = [x.transpose(1, 2) for x in found]
+    if not sums:
+        sums += [x.reshape(q.shape) for x in found]
+        return
+    for total, view, x in zip(sums, (part.queries, part.keys, part.keys), found, strict=True):
+        picked = view(total)
+        picked.add_(x.reshape(picked.shape))
 
 
 def sparse_attention(

@@ -69,13 +69,13 @@ def test_gradients_are_those_of_the_output(text: str) -> None:
 def test_documents_and_grouped_heads_by_hand() -> None:
     """Equal scores: each position's output is the mean value of those that it attends to.
 
-    sliding:2, documents A A A B B: position 3 begins B and sees itself alone.
+    sliding:2, documents A B B B C: B begins within a block of two, C with one.
     """
     q, k = torch.zeros(1, 4, 5, 2), torch.zeros(1, 2, 5, 2)
     v = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0]).view(1, 1, 5, 1).expand(1, 2, 5, 2).clone()
     v[:, 1] *= 10
-    out = attend([q, k, v], "sliding:2", documents=torch.tensor([[7, 7, 7, 3, 3]]))
-    means = torch.tensor([1.0, 1.5, 3.0, 8.0, 12.0])
+    out = attend([q, k, v], "sliding:2", documents=torch.tensor([[7, 3, 3, 3, 5]]))
+    means = torch.tensor([1.0, 2.0, 3.0, 6.0, 16.0])
     expected = torch.stack([means, means, 10 * means, 10 * means])
     torch.testing.assert_close(out[0, :, :, 0], expected)
 
