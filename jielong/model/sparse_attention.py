@@ -159,11 +159,12 @@ class JoinedParts(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,  # noqa: ANN401
+        gradient: Tensor,
+    ) -> tuple[Tensor | None, ...]:
         """Gradients of q, k and v."""
         *saved, documents = ctx.saved_tensors
-        if gradient.stride(-1) != 1:  # a broadcast one, as of a sum
-            gradient = gradient.contiguous()
         sums: list[Tensor] = []
         for index in range(len(ctx.plan.parts)):
             add_gradients(sums, index, (gradient, *saved), documents, ctx.plan)
@@ -261,4 +262,7 @@ def sparse_attention(
     rows = None if documents is None else blocks(documents[:, :, None, None])
     out = JoinedParts.apply(*(blocks(x.transpose(1, 2)) for x in (q, k, v)), rows, plan)
     assert isinstance(out, Tensor)
-    return out.flatten(1, 2)[:, :time].transpose(1, 2)
+    out = out.flatten(1, 2)
+    if time % length:
+        out = out[:, :time]  # not otherwise: the gradient of a slice is a copy
+    return out.transpose(1, 2)
