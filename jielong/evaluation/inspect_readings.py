@@ -72,7 +72,8 @@ class Inspection:
     """All that the page shows.
 
     `readings` has one entry a position, `lens[position]` one for each state from the embedding to
-    the last layer. `text_tokens` is how many tokens the text has where only some are shown.
+    the last layer. `text_tokens` is how many tokens the text has, which may be more than are shown;
+    `text_bytes` are those of the tokens that were asked for.
     """
 
     name: str
@@ -116,7 +117,7 @@ def inspect_text(assistant: Assistant, text: str, best: int = 5) -> Inspection:
         model=model,
         tokens=tuple(name.in_text(whole[: most + 3])[:most]),  # 3 complete any character
         text_tokens=len(whole),
-        text_bytes=len(tokenizer.decode_bytes(ids)),
+        text_bytes=len(tokenizer.decode_bytes(i for i in targets if i is not None)),
         readings=tuple(read(found.scores, targets, best, name)),
         lens=tuple(zip(*_lens(model, found, targets, name), strict=True)),
         attention=found.attention.cpu(),

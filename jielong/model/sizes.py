@@ -14,6 +14,9 @@ TRAINING = 3
 """A backward pass is two forward passes: a product for the input's slope, and one for the weight's
 (arXiv:2001.08361, section 2.1)."""
 
+NUMBER = 4
+"""Bytes of a float32."""
+
 Optimizer = Literal["adamw", "muon"]
 
 
@@ -53,38 +56,47 @@ class Memory:
         return self.weights + self.gradients + self.optimizer
 
 
-def parameters(config: ModelConfig) -> Parameters:
-    """The parameters of `Transformer(config)`, counted by their shapes."""
+def parameters(config: ModelConfig, *, pair: bool = False) -> Parameters:
+    """The parameters of `Transformer(config)`, counted by their shapes; of a `pair`, see below.
+
+    A pair is `EncoderDecoder(config)`: two stacks with one embedding of tokens, and in each layer
+    of the second a third attention, with a norm (two, where norms are on both sides).
+    """
     C, V, L = config.width, config.vocab_size, config.n_layer
-    rows = V + config.segments + (config.context if config.positions == "learned" else 0)
+    stacks, attentions = _counts(pair)
+    rows = config.segments + (config.context if config.positions == "learned" else 0)
     norm = C if config.norm == "rms" else 2 * C
-    in_layer = 4 if config.norm_place == "both" else 2
+    for_each = 2 if config.norm_place == "both" else 1
     outside = int(config.embedding_norm) + int(config.norm_place != "post")
+    in_heads = 2 * config.head_dim if config.qk_norm else 0
     return Parameters(
-        embedding=rows * C,
-        attention=L * (_attention_matrices(config) + _attention_biases(config)),
-        feed_forward=L * (_feed_forward_matrices(config) + _feed_forward_biases(config)),
-        norms=(L * in_layer + outside) * norm + (L * 2 * config.head_dim if config.qk_norm else 0),
+        embedding=(V + stacks * rows) * C,
+        attention=L * attentions * (_attention_matrices(config) + _attention_biases(config)),
+        feed_forward=L * stacks * (_feed_forward_matrices(config) + _feed_forward_biases(config)),
+        norms=(L * for_each * (attentions + stacks) + stacks * outside) * norm
+        + L * stacks * in_heads,
         head=0 if config.tied else V * C,
     )
 
 
-def forward_flops(config: ModelConfig, tokens: int | None = None) -> int:
+def forward_flops(config: ModelConfig, tokens: int | None = None, *, pair: bool = False) -> int:
     """FLOPs that one token costs on average, in a row of `tokens` (the context unless given).
 
     2 for each weight of a matrix that multiplies it, and 4 D for each key that a head looks at: the
     product with the query and that with the value (arXiv:2204.02311, appendix B, which however
     counts all T keys; here each position has those that its layer's pattern shows it). The scores
     over the vocabulary are counted; looking up an embedding, norms, softmax and activation
-    functions are not. `TRAINING` times as many train.
+    functions are not. `TRAINING` times as many train. Of a `pair`, what one token of the source and
+    one of the target cost together, both rows being of that length.
     """
     T = config.context if tokens is None else tokens
-    matrices = config.n_layer * (_attention_matrices(config) + _feed_forward_matrices(config))
-    matrices += config.vocab_size * config.width
+    matrices = _inner_matrices(config, pair) + config.vocab_size * config.width
     pairs = sum(
         pairs_seen(config.pattern(layer), T, causal=not config.bidirectional)
         for layer in range(config.n_layer)
     )
+    if pair:  # all of the source, by itself and by the target
+        pairs += 2 * config.n_layer * T * T
     return 2 * matrices + 4 * config.n_head * config.head_dim * pairs // T
 
 
@@ -105,45 +117,58 @@ def pairs_seen(pattern: Pattern, tokens: int, *, causal: bool = True) -> int:
     return band + (earlier_blocks if pattern.kind == "strided" else 0)
 
 
-def memory(
-    config: ModelConfig, *, optimizer: Optimizer = "adamw", bytes_per_number: int = 4
-) -> Memory:
-    """What a model takes in memory, in numbers of 4 bytes (float32) as our training keeps them.
+def memory(config: ModelConfig, *, pair: bool = False, optimizer: Optimizer = "adamw") -> Memory:
+    """What a model takes in memory, in float32, as our training keeps it.
 
     AdamW keeps two moments of each parameter; Muon keeps one of each matrix inside the blocks, and
     AdamW does the rest. `activations` is an estimate of what a forward pass keeps for the backward
     pass: the inputs of each norm, matrix, activation function and attention, and the
     log-probabilities over the vocabulary. It is as if kernels of attention keep no T x T scores,
     and nothing is computed twice to save memory; dropout's masks are not counted. `kv_cache` holds
-    keys and values of all layers, those of sliding windows at full length.
+    keys and values of all layers, those of sliding windows at full length. Of a `pair`, these two
+    are for one token of the source and one of the target together.
     """
-    count = parameters(config).total
-    matrices = config.n_layer * (_attention_matrices(config) + _feed_forward_matrices(config))
-    moments = 2 * count - (matrices if optimizer == "muon" else 0)
-    kv_cache = 2 * config.n_layer * config.n_kv_head * config.head_dim
+    stacks, _ = _counts(pair)
+    count = parameters(config, pair=pair).total
+    moments = 2 * count - (_inner_matrices(config, pair) if optimizer == "muon" else 0)
     return Memory(
-        weights=count * bytes_per_number,
-        gradients=count * bytes_per_number,
-        optimizer=moments * bytes_per_number,
-        activations=_activations(config) * bytes_per_number,
-        kv_cache=kv_cache * bytes_per_number,
+        weights=NUMBER * count,
+        gradients=NUMBER * count,
+        optimizer=NUMBER * moments,
+        activations=NUMBER * _activations(config, pair),
+        kv_cache=NUMBER * stacks * 2 * config.n_layer * config.n_kv_head * config.head_dim,
     )
 
 
-def _activations(config: ModelConfig) -> int:
+def _activations(config: ModelConfig, pair: bool) -> int:
     """Numbers that are kept for each token."""
+    stacks, attentions = _counts(pair)
     C, F = config.width, config.ffn_width
     queries, keys = config.n_head * config.head_dim, config.n_kv_head * config.head_dim
     kept = 2 if config.norm == "rms" else 1  # by a norm: x, and x / rms(x) before its gain
     # The norm's result, Q, K, V, and what the heads took, as they lie and side by side.
     attention = (kept + 1) * C + queries + 2 * keys + 2 * queries
-    attention += (queries + keys) * (config.qk_norm + (config.qk_norm or _is_rotary(config)))
+    turned = (queries + keys) * (config.qk_norm + (config.qk_norm or _is_rotary(config)))
     # The norm's result; the hidden channels before and after the activation function, and where
     # there is a gate its channels and the product.
     feed_forward = (kept + 1) * C + (4 if _is_gated(config) else 2) * F
-    after = 2 * kept * C if config.norm_place == "both" else 0
-    at_the_end = config.vocab_size + (0 if config.norm_place == "post" else (kept + 1) * C)
-    return config.n_layer * (attention + feed_forward + after) + at_the_end
+    after = kept * C if config.norm_place == "both" else 0
+    in_layer = attentions * (attention + after) + stacks * (turned + feed_forward + after)
+    at_the_end = 0 if config.norm_place == "post" else (kept + 1) * C
+    return config.n_layer * in_layer + stacks * at_the_end + config.vocab_size
+
+
+def _counts(pair: bool) -> tuple[int, int]:
+    """Stacks of layers, and attentions in all stacks' n-th layer."""
+    return (2, 3) if pair else (1, 1)
+
+
+def _inner_matrices(config: ModelConfig, pair: bool) -> int:
+    """Weights that multiply, inside the blocks."""
+    stacks, attentions = _counts(pair)
+    return config.n_layer * (
+        attentions * _attention_matrices(config) + stacks * _feed_forward_matrices(config)
+    )
 
 
 def _is_rotary(config: ModelConfig) -> bool:

@@ -10,13 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from jielong.model import patterns
 from jielong.model.config import ModelConfig
+from jielong.model.encoder_decoder import EncoderDecoder
 from jielong.model.kv_cache import KVCache
 from jielong.model.sizes import TRAINING, forward_flops, memory, pairs_seen, parameters
 from jielong.model.transformer import Transformer
 from tests.shapes import shapes
 
 PARTS = {
-    "attention": ("qkv.", "output."),
+    "attention": ("qkv.", "query.", "key_value.", "output."),
     "feed_forward": ("gate_up.", "up.", "down."),
     "norms": ("norm.", "after."),
     "head": ("head.",),
@@ -47,6 +48,18 @@ def test_parameters_are_those_of_the_built_model(parts: dict) -> None:
     assert parameters(shape).total == sum(p.numel() for p in model.parameters())
 
 
+@given(shapes())
+@settings(max_examples=30)
+def test_parameters_of_a_pair_are_those_of_the_built_one(parts: dict) -> None:
+    shape = ModelConfig(**parts | {"attention": "dense"})
+    with torch.device("meta"):
+        pair = EncoderDecoder(shape)
+    found = dict.fromkeys(PARTS, 0)
+    for name, parameter in pair.named_parameters():  # what two stacks share comes once
+        found[part_of(name)] += parameter.numel()
+    assert dataclasses.asdict(parameters(shape, pair=True)) == found
+
+
 @given(shapes(bidirectional=True), st.integers(1, 12))
 @settings(max_examples=15)
 def test_flops_are_those_that_torch_counts(parts: dict, tokens: int) -> None:
@@ -61,6 +74,21 @@ def test_flops_are_those_that_torch_counts(parts: dict, tokens: int) -> None:
     counted = forward.get_total_flops()
     assert forward_flops(shape, tokens) * tokens == counted
     assert counted + backward.get_total_flops() == TRAINING * counted
+
+
+@given(shapes(bidirectional=False), st.sampled_from([1, 3, 11]))
+@settings(max_examples=15)
+def test_flops_of_a_pair_are_those_that_torch_counts(parts: dict, tokens: int) -> None:
+    """Torch counts keys of the target that cannot be seen, too."""
+    shape = ModelConfig(**parts | {"attention": "dense", "dropout": 0.0})
+    pair = EncoderDecoder(shape)
+    ids = torch.zeros(1, tokens, dtype=torch.long)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        pair(ids, ids)
+    hidden = shape.n_layer * tokens * (tokens - 1) // 2
+    unseen = 4 * shape.n_head * shape.head_dim * hidden
+    found = forward_flops(shape, tokens, pair=True) * tokens
+    assert found == counter.get_total_flops() - unseen
 
 
 @given(st.sampled_from(["dense", "sliding", "strided", "fixed"]), st.data())

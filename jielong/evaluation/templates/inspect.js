@@ -7,7 +7,7 @@
   const buttons = [...document.querySelectorAll(".layer button")];
   const readout = document.querySelector(".readout");
   const map = document.querySelector(".map");
-  const size = Math.max(12, Math.min(34, Math.floor(620 / T)));
+  const size = Math.max(10, Math.min(34, Math.floor(620 / T)));
   let chosen = 0; // the head, counted through all layers
   let shown = 0; // the head that is looked at, be it only in passing
   let row = T - 1;
@@ -39,8 +39,9 @@
   const large = make("canvas", map);
   large.style.width = large.style.height = `${T * size}px`;
   map.style.setProperty("--size", `${size}px`);
-  const columns = tokens.map((token) => make("span", across, token));
+  const columns = tokens.map((token) => make("span", make("div", across), token));
   const rows = tokens.map((token) => make("span", down, token));
+  across.style.height = `${0.85 * down.offsetWidth + size}px`; // room for the longest, on a slant
   const chips = tokens.map((token, i) => {
     const chip = make("button", document.querySelector(".looks"), "", "token");
     chip.type = "button";

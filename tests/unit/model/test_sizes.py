@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from jielong.model.config import ModelConfig
+from jielong.model.encoder_decoder import EncoderDecoder
 from jielong.model.sizes import Optimizer, forward_flops, memory, parameters
 from jielong.model.transformer import Transformer
 from jielong.training.optimizers import OptimizerConfig, make_optimizers
@@ -70,9 +71,17 @@ def test_activations_are_about_what_autograd_keeps(changes: dict) -> None:
     assert memory(shape).activations == pytest.approx(kept, rel=0.08)
 
 
-def kept_for_backward(shape: ModelConfig, rows: int = 2, tokens: int = 48) -> float:
+@pytest.mark.parametrize("changes", [{}, BERT], ids=str)
+def test_activations_of_a_pair(changes: dict) -> None:
+    shape = config(**(WIDE | changes))
+    kept = kept_for_backward(shape, pair=True)
+    assert memory(shape, pair=True).activations == pytest.approx(kept, rel=0.08)
+
+
+def kept_for_backward(shape: ModelConfig, *, pair: bool = False) -> float:
     """Bytes for each token of what a training step's graph holds, parameters left out."""
-    model = Transformer(shape)
+    rows, tokens = 2, 48
+    model = EncoderDecoder(shape) if pair else Transformer(shape)
     own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers()]}
     kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
 
@@ -84,5 +93,6 @@ def kept_for_backward(shape: ModelConfig, rows: int = 2, tokens: int = 48) -> fl
 
     ids = random_ids(rows, tokens)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        F.cross_entropy(model(ids).flatten(0, 1), ids.flatten())
+        scores = model(ids, ids) if pair else model(ids)
+        F.cross_entropy(scores.flatten(0, 1), ids.flatten())
     return sum(storage.nbytes() for storage in kept.values()) / (rows * tokens)
