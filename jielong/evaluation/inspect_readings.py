@@ -192,9 +192,9 @@ def _neighbours(
     model: Transformer, ids: Sequence[int], best: int, name: Names
 ) -> list[tuple[Token, tuple[Guess, ...]]]:
     """The tokens whose embeddings point the same way, for each different token of the text."""
-    directions = torch.nn.functional.normalize(model.embedding.weight.float(), dim=-1)
-    rows = list(dict.fromkeys(ids))
-    near = directions[rows] @ directions.T
+    weight = model.embedding.weight
+    rows, lengths = list(dict.fromkeys(ids)), weight.norm(dim=-1).clamp(min=1e-12)
+    near = weight[rows] @ weight.T / (lengths[rows, None] * lengths)
     near[range(len(rows)), rows] = -torch.inf
     top = near.topk(best, dim=-1)
     lists = zip(rows, top.indices.tolist(), top.values.tolist(), strict=True)

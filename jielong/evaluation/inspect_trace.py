@@ -45,7 +45,8 @@ def trace(model: Transformer, ids: Sequence[int]) -> Trace:
         attention.append(attention_weights(layer, q, k, sight)[0])
 
     hooks = [block.register_forward_hook(see_block) for block in model.blocks]
-    hooks += [block.attention.register_forward_hook(see_attention) for block in model.blocks]
+    layers = (module for module in model.modules() if isinstance(module, Attention))
+    hooks += [layer.register_forward_hook(see_attention) for layer in layers]
     try:
         device = model.embedding.weight.device
         scores = model(torch.tensor([ids], device=device))[0]

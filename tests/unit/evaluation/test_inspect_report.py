@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from jielong.cli import main
-from jielong.evaluation.inspect_readings import Inspection, inspect_text
+from jielong.evaluation.inspect_readings import Inspection, Token, inspect_text
 from jielong.evaluation.inspect_report import cut_line, render, write_inspection
 from jielong.generation.loading import Assistant, save_model
 from tests.pages import Page
@@ -43,6 +44,15 @@ def test_the_page_is_whole_and_needs_nothing_else(bidirectional: bool) -> None:
     assert page.tags.count("button") == 2 * 4
     assert "<b>化雨" not in html
     assert html == render(found)
+
+
+def test_a_token_cannot_end_the_script() -> None:
+    """Some vocabularies have such an entry."""
+    found = inspection("一")
+    tokens = tuple(Token(token.id, "</script><b>") for token in found.tokens)
+    html = render(dataclasses.replace(found, tokens=tokens))
+    assert html.count("</script>") == 2
+    assert attention_of(html)["tokens"] == ["</script><b>"] * len(tokens)
 
 
 def test_the_weights_are_inside() -> None:
