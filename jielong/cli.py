@@ -78,6 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8000)
     summary = "text to tokens and back, and what happens on the way"
     _add_tokenizer(commands.add_parser("tokenizer", help=summary, description=summary))
+    _add_inspection(add)
     report = add("report", "(re)write the report page of a run", _report)
     report.add_argument("run_dir", type=Path, metavar="RUN")
     _add_data(commands)
@@ -112,6 +113,27 @@ def _add_tokenizer(group: argparse.ArgumentParser) -> None:
             metavar="MODEL",
             help="a run, a quickstart directory, a model folder, or a tokenizer.json",
         )
+
+
+def _add_inspection(add: Callable[..., argparse.ArgumentParser]) -> None:
+    inspect = add("inspect", "a page of how a model reads a text: predictions, attention", _inspect)
+    inspect.add_argument("model", type=Path, metavar="MODEL", help="a run or model directory")
+    inspect.add_argument("text", metavar="TEXT")
+    inspect.add_argument("--out", type=Path, default=Path("inspect.html"), metavar="FILE")
+    inspect.add_argument("-k", type=_count, default=5, metavar="N", help="list the N likeliest")
+    sizes = add("sizes", "parameters, FLOPs and memory of models, the published GPTs too", _sizes)
+    sizes.add_argument(
+        "names",
+        nargs="*",
+        metavar="WHAT",
+        help="a recipe, a model, or a name's beginning such as gpt2; without any, all published",
+    )
+    sizes.add_argument(
+        "--vocab-size",
+        type=_count,
+        metavar="N",
+        help="for a recipe whose tokenizer is not made yet",
+    )
 
 
 def _add_data(commands) -> None:  # noqa: ANN001 - argparse names its type privately
@@ -253,15 +275,35 @@ def _report(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{write_report(arguments.run_dir)}\n")
 
 
-def _data_stats(arguments: argparse.Namespace) -> None:
+def _inspect(arguments: argparse.Namespace) -> None:
+    from jielong.evaluation.inspect_readings import inspect_text
+    from jielong.evaluation.inspect_report import cut_line, write_inspection
+    from jielong.generation.loading import load_assistant
+
+    found = inspect_text(load_assistant(arguments.model), arguments.text, arguments.k)
+    sys.stdout.write(f"{write_inspection(found, arguments.out)}\n")
+    if cut := cut_line(found):
+        sys.stderr.write(f"{cut}\n")
+
+
+def _sizes(arguments: argparse.Namespace) -> None:
+    from jielong.evaluation.inspect_sizes import find, print_sizes
+
+    print_sizes(find(arguments.names, arguments.vocab_size), _console())
+
+
+def _console():  # noqa: ANN202 - Console, imported late
     from rich.console import Console
 
+    # In a pipe nobody knows a width: a line is then as long as it needs to be.
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=240)
+
+
+def _data_stats(arguments: argparse.Namespace) -> None:
     from jielong.evaluation.corpus_report import corpus_table, gather, write_corpus_report
 
     corpus = gather(arguments.directory, arguments.tokens)
-    # In a pipe nobody knows a width: a line is then as long as it needs to be.
-    console = Console() if sys.stdout.isatty() else Console(width=240)
-    console.print(corpus_table(corpus))
+    _console().print(corpus_table(corpus))
     sys.stdout.write(f"{write_corpus_report(arguments.directory, corpus)}\n")
 
 

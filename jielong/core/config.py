@@ -23,15 +23,20 @@ def load(cls: type[T], path: Path, overrides: Iterable[str] = ()) -> T:
 
     A bare word that is no TOML value is taken as a string, so `init_from=runs/x` needs no quotes.
     """
+    values = read(path)
+    for override in overrides:
+        _apply(values, override)
+    return parse(cls, values)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The plain values of the recipe at `path`."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such recipe: give the path of a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error}): mend that line") from None
-    for override in overrides:
-        _apply(values, override)
-    return parse(cls, values)
 
 
 def parse(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:

@@ -22,9 +22,11 @@ from jielong.evaluation.markup import (
     join,
     legend,
     note,
+    percent,
     quantity,
     safe,
     section,
+    tiles,
 )
 
 SECTIONS = (
@@ -120,7 +122,7 @@ def _figures(corpus: Corpus, cell: Cell | None) -> list[str]:
     if cell is None:
         return ["–"] * (4 if corpus.has_tokens else 3)
     share = cell.bytes / corpus.bytes if corpus.bytes else 0.0
-    figures = [f"{cell.documents:,}", f"{cell.bytes / 1e6:,.2f}", sections.percent(share)]
+    figures = [f"{cell.documents:,}", f"{cell.bytes / 1e6:,.2f}", percent(share)]
     return [*figures, f"{cell.tokens:,}"] if corpus.has_tokens else figures
 
 
@@ -195,9 +197,7 @@ def findings_of(corpus: Corpus) -> tuple[list[str], list[str]]:
             findings.append("All input could be read.")
     if corpus.repeating:
         share = corpus.repeating / corpus.documents
-        said = (
-            f"{corpus.repeating:,} documents, {sections.percent(share)}, mostly repeat themselves"
-        )
+        said = f"{corpus.repeating:,} documents, {percent(share)}, mostly repeat themselves"
         (concerns if share > MANY_REPEATING else findings).append(f"{said}.")
     return concerns, findings
 
@@ -207,27 +207,17 @@ def _tiles(corpus: Corpus) -> Markup:
     train = corpus.sides.get("train", Cell())
     held = corpus.sides.get("valid", Cell())
     arrived = sum(f.get("extracted", {}).get("bytes", 0) for f in corpus.sources.values())
-    tiles = [
+    entries = [
         ("Text", quantity(corpus.bytes, "B"), f"{quantity(held.bytes, 'B')} of it held out"),
         ("Documents", f"{corpus.documents:,}", f"{train.documents:,} to train on"),
     ]
     if corpus.has_tokens:
         each = corpus.bytes / (corpus.tokens or 1)
-        tiles.append(("Tokens", quantity(corpus.tokens), f"{each:.2f} bytes each"))
+        entries.append(("Tokens", quantity(corpus.tokens), f"{each:.2f} bytes each"))
     if arrived:
         came = f"of {quantity(arrived, 'B')} that came in"
-        tiles.append(("Kept", sections.percent(corpus.bytes / arrived), came))
-    figures = element(
-        "dl",
-        *(
-            element(
-                "div", element("dt", name), element("dd", value), element("dd", text), class_="tile"
-            )
-            for name, value, text in tiles
-        ),
-        class_="tiles",
-    )
-    return join([figures, _languages(corpus)])
+        entries.append(("Kept", percent(corpus.bytes / arrived), came))
+    return join([tiles(entries), _languages(corpus)])
 
 
 def _languages(corpus: Corpus) -> Markup:
@@ -237,7 +227,7 @@ def _languages(corpus: Corpus) -> Markup:
         sizes[lang] += cell.bytes
     colours = {lang: sections.LANGUAGE_COLOURS.get(lang, "other") for lang in sizes}
     shares = {lang: size / (corpus.bytes or 1) for lang, size in sizes.items()}
-    names = {k: f"{sections.language_name(k)} {sections.percent(v)}" for k, v in shares.items()}
+    names = {k: f"{sections.language_name(k)} {percent(v)}" for k, v in shares.items()}
     parts = [bar(share, colours[lang]) for lang, share in shares.items()]
     return join(
         [

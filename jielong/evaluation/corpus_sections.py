@@ -20,6 +20,7 @@ from jielong.evaluation.markup import (
     join,
     legend,
     note,
+    percent,
     quantity,
     section,
     table,
@@ -44,11 +45,6 @@ _UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 def language_name(lang: str) -> str:
     """A language as a person says it."""
     return LANGUAGES.get(lang, lang)
-
-
-def percent(share: float) -> str:
-    """A share with as many decimals as it needs."""
-    return f"{100 * share:.{0 if share >= 0.1 or not share else 1}f} %"
 
 
 def source_section(corpus: Corpus) -> Markup:

@@ -19,8 +19,9 @@ def safe(value: object) -> Markup:
 
 
 def element(name: str, *content: object, **attributes: str) -> Markup:
-    """`<name attributes>content</name>`; `class_` is written class."""
-    given = "".join(f' {key.rstrip("_")}="{escape(value)}"' for key, value in attributes.items())
+    """`<name attributes>content</name>`; `class_` is written class, `aria_live` aria-live."""
+    names = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
+    given = "".join(f' {name}="{escape(value)}"' for name, value in names)
     return Markup(f"<{name}{given}>{''.join(safe(part) for part in content)}</{name}>")
 
 
@@ -62,6 +63,20 @@ def bar(share: float, colour: str) -> Markup:
     return element("span", class_="bar", style=f"--width: {share:.2%}; --colour: var(--{colour})")
 
 
+def tiles(entries: Iterable[tuple[str, str, str]]) -> Markup:
+    """The figures that a reader looks for first: (what, value, what it is to be read with)."""
+    return element(
+        "dl",
+        *(
+            element(
+                "div", element("dt", name), element("dd", value), element("dd", text), class_="tile"
+            )
+            for name, value, text in entries
+        ),
+        class_="tiles",
+    )
+
+
 @dataclass(frozen=True)
 class Column:
     """A table's column: numbers stand to the right."""
@@ -95,6 +110,13 @@ def fixed(value: float | None, digits: int = 3) -> str | None:
 def signed(value: float | None, digits: int = 3) -> str | None:
     """As `fixed`, with its sign."""
     return None if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share with as many decimals as it needs; one too small to be told is said to be so."""
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    return f"{100 * share:.{0 if share >= 0.1 or not share else 1}f} %"
 
 
 def interval(ends: Sequence[float] | None, digits: int = 3) -> str | None:

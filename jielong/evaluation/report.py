@@ -13,7 +13,16 @@ from string import Template
 from jielong.core.files import write_atomic
 from jielong.evaluation import alignment_sections as alignment
 from jielong.evaluation import language_sections as language
-from jielong.evaluation.markup import Markup, duration, element, fixed, join, safe, signed
+from jielong.evaluation.markup import (
+    Markup,
+    duration,
+    element,
+    fixed,
+    join,
+    safe,
+    signed,
+    tiles,
+)
 from jielong.evaluation.report_data import Material, gather
 from jielong.evaluation.verdict import Verdict, judge
 
@@ -106,34 +115,25 @@ def _tiles(material: Material) -> Markup:
     if not summary:
         return Markup()
     memory = f"{summary.peak_rss_bytes / 2**30:.2f} GiB of memory at most"
-    tiles = [("Training time", duration(summary.train_seconds), memory)]
+    entries = [("Training time", duration(summary.train_seconds), memory)]
     bits = summary.bits_per_byte
     if bits:
         rival = f"5-gram {fixed(bits.ngram)}" if bits.ngram is not None else ""
-        tiles.append(("Bits per byte", fixed(bits.model) or "", rival))
+        entries.append(("Bits per byte", fixed(bits.model) or "", rival))
     model = summary.reward_model
     if model:
         rival = f"of pairs right; length alone {fixed(model.length_baseline)}"
-        tiles.append(("Reward model", fixed(model.pair_accuracy) or "", rival))
+        entries.append(("Reward model", fixed(model.pair_accuracy) or "", rival))
     for name, preference in (("PPO", summary.ppo), ("PPO-ptx", summary.ppo_ptx)):
         if preference:
             low, high = preference.win_rate_ci
             ends = f"wins against SFT [{fixed(low)}, {fixed(high)}]"
-            tiles.append((name, fixed(preference.win_rate) or "", ends))
+            entries.append((name, fixed(preference.win_rate) or "", ends))
     tax = summary.tax
     if tax and tax.ppo_ptx is not None:
         rest = f"bits per byte, PPO-ptx over SFT; PPO {signed(_over(tax.ppo, tax.sft))}"
-        tiles.append(("Alignment tax", signed(tax.ppo_ptx - tax.sft) or "", rest))
-    return element(
-        "dl",
-        *(
-            element(
-                "div", element("dt", name), element("dd", value), element("dd", text), class_="tile"
-            )
-            for name, value, text in tiles
-        ),
-        class_="tiles",
-    )
+        entries.append(("Alignment tax", signed(tax.ppo_ptx - tax.sft) or "", rest))
+    return tiles(entries)
 
 
 def _over(value: float | None, base: float) -> float | None:

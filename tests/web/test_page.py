@@ -1,10 +1,9 @@
 """The chat page in a real browser, before a real server, in both languages."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.serving import count_steps, serving, speaker
 
@@ -37,21 +36,6 @@ WORDS = {
     },
 }
 LANGUAGES = pytest.mark.parametrize("language", WORDS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        pytest.fail(
-            "these tests need Chromium: run scripts/chromium, or leave out with -m 'not web'"
-        )
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,204 @@
+"""How large a model is, by arithmetic on its configuration: parameters, FLOPs, memory.
+
+Nothing is built and nothing is run, so the sizes of a model that no machine here could hold are
+known as well. Letters as in the notation: B, T, C, H, D, L, V.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from jielong.model.config import ModelConfig
+from jielong.model.patterns import Pattern
+
+TRAINING = 3
+"""A backward pass is two forward passes: a product for the input's slope, and one for the weight's
+(arXiv:2001.08361, section 2.1)."""
+
+NUMBER = 4
+"""Bytes of a float32."""
+
+Optimizer = Literal["adamw", "muon"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """How many numbers are learned, by what they serve.
+
+    `embedding` are those of tokens, learned positions and segments; `head` is empty where the
+    scores are read with the embedding's own matrix. Every norm is in `norms`, QK-norms too.
+    """
+
+    embedding: int
+    attention: int
+    feed_forward: int
+    norms: int
+    head: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes; `activations` and `kv_cache` are for one token, the others for the model."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    kv_cache: int
+
+    @property
+    def training(self) -> int:
+        """What training keeps between steps: all but activations."""
+        return self.weights + self.gradients + self.optimizer
+
+
+def parameters(config: ModelConfig, *, pair: bool = False) -> Parameters:
+    """The parameters of `Transformer(config)`, counted by their shapes; of a `pair`, see below.
+
+    A pair is `EncoderDecoder(config)`: two stacks with one embedding of tokens, and in each layer
+    of the second a third attention, with a norm (two, where norms are on both sides).
+    """
+    C, V, L = config.width, config.vocab_size, config.n_layer
+    stacks, attentions = _counts(pair)
+    rows = config.segments + (config.context if config.positions == "learned" else 0)
+    norm = C if config.norm == "rms" else 2 * C
+    for_each = 2 if config.norm_place == "both" else 1
+    outside = int(config.embedding_norm) + int(config.norm_place != "post")
+    in_heads = 2 * config.head_dim if config.qk_norm else 0
+    return Parameters(
+        embedding=(V + stacks * rows) * C,
+        attention=L * attentions * (_attention_matrices(config) + _attention_biases(config)),
+        feed_forward=L * stacks * (_feed_forward_matrices(config) + _feed_forward_biases(config)),
+        norms=(L * for_each * (attentions + stacks) + stacks * outside) * norm
+        + L * stacks * in_heads,
+        head=0 if config.tied else V * C,
+    )
+
+
+def forward_flops(config: ModelConfig, tokens: int | None = None, *, pair: bool = False) -> int:
+    """FLOPs that one token costs on average, in a row of `tokens` (the context unless given).
+
+    2 for each weight of a matrix that multiplies it, and 4 D for each key that a head looks at: the
+    product with the query and that with the value (arXiv:2204.02311, appendix B, which however
+    counts all T keys; here each position has those that its layer's pattern shows it). The scores
+    over the vocabulary are counted; looking up an embedding, norms, softmax and activation
+    functions are not. `TRAINING` times as many train. Of a `pair`, what one token of the source and
+    one of the target cost together, both rows being of that length.
+    """
+    T = config.context if tokens is None else tokens
+    matrices = _inner_matrices(config, pair) + config.vocab_size * config.width
+    pairs = sum(
+        pairs_seen(config.pattern(layer), T, causal=not config.bidirectional)
+        for layer in range(config.n_layer)
+    )
+    if pair:  # all of the source, by itself and by the target
+        pairs += 2 * config.n_layer * T * T
+    return 2 * matrices + 4 * config.n_head * config.head_dim * pairs // T
+
+
+def pairs_seen(pattern: Pattern, tokens: int, *, causal: bool = True) -> int:
+    """How many (query, key) pairs of a row of `tokens` a layer computes."""
+    T, length = tokens, pattern.length
+    if not causal:
+        return T * T
+    if pattern.kind == "dense":
+        return _triangle(T)
+    blocks, rest = divmod(T, length)
+    earlier_blocks = length * _triangle(blocks - 1) + rest * blocks
+    if pattern.kind == "fixed":  # the own block so far, and the tails of earlier ones
+        own_block = blocks * _triangle(length) + _triangle(rest)
+        return own_block + pattern.tail * earlier_blocks
+    first = min(T, length)
+    band = _triangle(first) + (T - first) * length
+    return band + (earlier_blocks if pattern.kind == "strided" else 0)
+
+
+def memory(config: ModelConfig, *, pair: bool = False, optimizer: Optimizer = "adamw") -> Memory:
+    """What a model takes in memory, in float32, as our training keeps it.
+
+    AdamW keeps two moments of each parameter; Muon keeps one of each matrix inside the blocks, and
+    AdamW does the rest. `activations` is an estimate of what a forward pass keeps for the backward
+    pass: the inputs of each norm, matrix, activation function and attention, and the
+    log-probabilities over the vocabulary. It is as if kernels of attention keep no T x T scores,
+    and nothing is computed twice to save memory; dropout's masks are not counted. `kv_cache` holds
+    keys and values of all layers, those of sliding windows at full length. Of a `pair`, these two
+    are for one token of the source and one of the target together.
+    """
+    stacks, _ = _counts(pair)
+    count = parameters(config, pair=pair).total
+    moments = 2 * count - (_inner_matrices(config, pair) if optimizer == "muon" else 0)
+    return Memory(
+        weights=NUMBER * count,
+        gradients=NUMBER * count,
+        optimizer=NUMBER * moments,
+        activations=NUMBER * _activations(config, pair),
+        kv_cache=NUMBER * stacks * 2 * config.n_layer * config.n_kv_head * config.head_dim,
+    )
+
+
+def _activations(config: ModelConfig, pair: bool) -> int:
+    """Numbers that are kept for each token."""
+    stacks, attentions = _counts(pair)
+    C, F = config.width, config.ffn_width
+    queries, keys = config.n_head * config.head_dim, config.n_kv_head * config.head_dim
+    kept = 2 if config.norm == "rms" else 1  # by a norm: x, and x / rms(x) before its gain
+    # The norm's result, Q, K, V, and what the heads took, as they lie and side by side.
+    attention = (kept + 1) * C + queries + 2 * keys + 2 * queries
+    turned = (queries + keys) * (config.qk_norm + (config.qk_norm or _is_rotary(config)))
+    # The norm's result; the hidden channels before and after the activation function, and where
+    # there is a gate its channels and the product.
+    feed_forward = (kept + 1) * C + (4 if _is_gated(config) else 2) * F
+    after = kept * C if config.norm_place == "both" else 0
+    in_layer = attentions * (attention + after) + stacks * (turned + feed_forward + after)
+    at_the_end = 0 if config.norm_place == "post" else (kept + 1) * C
+    return config.n_layer * in_layer + stacks * at_the_end + config.vocab_size
+
+
+def _counts(pair: bool) -> tuple[int, int]:
+    """Stacks of layers, and attentions in all stacks' n-th layer."""
+    return (2, 3) if pair else (1, 1)
+
+
+def _inner_matrices(config: ModelConfig, pair: bool) -> int:
+    """Weights that multiply, inside the blocks."""
+    stacks, attentions = _counts(pair)
+    return config.n_layer * (
+        attentions * _attention_matrices(config) + stacks * _feed_forward_matrices(config)
+    )
+
+
+def _is_rotary(config: ModelConfig) -> bool:
+    return config.positions == "rotary"
+
+
+def _is_gated(config: ModelConfig) -> bool:
+    return config.ffn in ("swiglu", "geglu", "geglu_tanh")
+
+
+def _attention_matrices(config: ModelConfig) -> int:
+    """Weights of one layer that multiply: Q, K, V and the output."""
+    return 2 * config.width * (config.n_head + config.n_kv_head) * config.head_dim
+
+
+def _attention_biases(config: ModelConfig) -> int:
+    qkv = (config.n_head + 2 * config.n_kv_head) * config.head_dim
+    return {"none": 0, "qkv": qkv, "all": qkv + config.width}[config.bias]
+
+
+def _feed_forward_matrices(config: ModelConfig) -> int:
+    return (3 if _is_gated(config) else 2) * config.width * config.ffn_width
+
+
+def _feed_forward_biases(config: ModelConfig) -> int:
+    if config.bias != "all":
+        return 0
+    return (2 if _is_gated(config) else 1) * config.ffn_width + config.width
+
+
+def _triangle(n: int) -> int:
+    """1 + 2 + ... + n."""
+    return n * (n + 1) // 2
