@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Write all of `data` (text as UTF-8) to `path`, or leave `path` as it was."""
     with atomic_writer(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def remove_folder(path: Path) -> None:
+    """All of it at once: half a work folder would look like one to go on with."""
+    trash = path.with_name(f".{path.name}-done")
+    shutil.rmtree(trash, ignore_errors=True)
+    path.rename(trash)
+    shutil.rmtree(trash)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -6,7 +6,6 @@ order. The same recipe writes the same bytes with any number of workers, and aft
 
 import json
 import platform
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,9 +15,14 @@ from typing import Any
 import numpy as np
 
 from jielong.core import config as configs
-from jielong.core import json_lines
 from jielong.core.errors import DataError
-from jielong.core.files import atomic_writer, canonical_json, sha256_file, sha256_json
+from jielong.core.files import (
+    atomic_writer,
+    canonical_json,
+    remove_folder,
+    sha256_file,
+    sha256_json,
+)
 from jielong.core.progress import say
 from jielong.core.run_dir import MANIFEST, RunDir
 from jielong.core.seeds import derive
@@ -40,6 +44,7 @@ from jielong.data.pipeline.late import DecontaminationStep, QualityStep, gram_in
 from jielong.data.pipeline.outputs import dropped_line
 from jielong.data.pipeline.phases import Pipeline
 from jielong.data.pipeline.tally import Tally
+from jielong.data.prepared import read_lines
 from jielong.data.readers.options import FileOptions
 
 SIDES = ("train", "valid")
@@ -139,7 +144,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     report = _report(chosen, names, tally, config.file_options.licence)
     for name, reason in fetched.skipped.items():
         report[name]["skipped"] = reason
-    _remove(pipeline.work)
+    remove_folder(pipeline.work)
     run_dir.finish(
         {
             "python": platform.python_version(),
@@ -153,14 +158,6 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     )
     _announce(report, run_dir.path)
     return run_dir.path
-
-
-def _remove(work: Path) -> None:
-    """All of it at once: half a work folder would look like one to go on with."""
-    trash = work.with_name(".work-done")
-    shutil.rmtree(trash, ignore_errors=True)
-    work.rename(trash)
-    shutil.rmtree(trash)
 
 
 def _absolute(patterns: Sequence[str]) -> tuple[str, ...]:
@@ -276,8 +273,8 @@ def _write_lexicon(
     chosen: Sequence[sources.Source], paths: Mapping[str, Path], folder: Path
 ) -> None:
     """The words that tasks are made of; no sentence of the held-out text is among them."""
-    records = json_lines.read(folder / "documents" / "valid.jsonl")
-    held_out = "\n".join(record["text"] for _, record in records)
+    records = read_lines(folder / "documents" / "valid.jsonl")
+    held_out = "\n".join(line.record["text"] for line in records)
     with_stdlib = any(source.id == "stdlib" for source in chosen)
     parsed = corpus.parse(lexicon_members(chosen, paths), with_stdlib=with_stdlib)
     lexicon_build.build(parsed, held_out).save(folder / "lexicon.json")
@@ -285,11 +282,12 @@ def _write_lexicon(
 
 def _tell_rejected(path: Path) -> None:
     """One line for each of the first pieces of input that could not be read."""
-    rejected = [record for _, record in json_lines.read(path)]
-    for record in rejected[:_TOLD]:
-        say(f"not read: {record['file']}: {record['offset']}: {record['reason']}")
-    if len(rejected) > _TOLD:
-        say(f"not read: {len(rejected) - _TOLD} more: see {path}")
+    count = 0
+    for count, line in enumerate(read_lines(path), 1):
+        if count <= _TOLD:
+            say("not read: {file}: {offset}: {reason}".format_map(line.record))
+    if count > _TOLD:
+        say(f"not read: {count - _TOLD} more: see {path}")
 
 
 def _report(

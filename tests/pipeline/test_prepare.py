@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from jielong.core.files import sha256_file
+
 pytestmark = pytest.mark.pipeline
 
 COMMAND = [sys.executable, "-m", "jielong", "prepare"]
 KILLS = 10
+SHARDS = ("tokenizer.json", "train.npy", "train.npz", "valid.npy", "valid.npz")
 
 
 def write_corpus(folder: Path) -> Path:
@@ -64,6 +67,18 @@ def finish(folder: Path, run: str, *settings: str) -> dict[str, str]:
     return outputs(folder / run)
 
 
+def tokenized(folder: Path, run: str, *settings: str) -> dict[str, str]:
+    """The hashes of the shards that are made of the undisturbed run's documents."""
+    recipe = folder / "tokenize.toml"
+    recipe.write_text(
+        'run_dir = "unset"\ndocuments = "one"\nvocab_size = 400\npart_mb = 0.03\n', "utf-8"
+    )
+    arguments = [str(recipe), f"run_dir={run}", *settings]
+    command = [sys.executable, "-m", "jielong", "tokenize", *arguments]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    return {name: sha256_file(folder / run / name) for name in SHARDS}
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prepare")
@@ -81,6 +96,15 @@ def undisturbed(corpus: Path) -> tuple[dict[str, str], float]:
 
 def test_two_workers_write_what_one_writes(corpus: Path, undisturbed: tuple) -> None:
     assert finish(corpus, "two", "engine.workers=2") == undisturbed[0]
+
+
+@pytest.fixture(scope="module")
+def undisturbed_shards(corpus: Path, undisturbed: tuple) -> dict[str, str]:
+    return tokenized(corpus, "shards-one", "engine.workers=1")
+
+
+def test_two_workers_encode_as_one_does(corpus: Path, undisturbed_shards: dict) -> None:
+    assert tokenized(corpus, "shards-two", "engine.workers=2") == undisturbed_shards
 
 
 def test_ten_kills_change_no_byte(corpus: Path, undisturbed: tuple) -> None:
@@ -135,10 +159,11 @@ def ray_address() -> Iterator[str]:
 
 
 def test_a_ray_cluster_of_two_nodes_writes_the_same(
-    corpus: Path, undisturbed: tuple, ray_address: str
+    corpus: Path, undisturbed: tuple, undisturbed_shards: dict, ray_address: str
 ) -> None:
     settings = ("engine.kind=ray", f"engine.ray_address={ray_address}")
     assert finish(corpus, "ray", *settings) == undisturbed[0]
+    assert tokenized(corpus, "shards-ray", *settings) == undisturbed_shards
 
 
 def test_changed_input_cannot_be_resumed(corpus: Path) -> None:

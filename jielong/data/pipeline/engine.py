@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,8 +25,10 @@ from typing import Any, Literal
 from jielong.core import errors as errors_module
 from jielong.core.errors import ConfigError, DataError, JielongError, StorageError
 from jielong.core.files import write_atomic
+from jielong.core.progress import Task, progress
 
-_POLL_S = 2.0
+_POLL_S = 2.0  # between two looks at Slurm's queue
+_LOOK_S = 0.5  # between two looks at what is finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +69,23 @@ class _Step:
             raise
 
 
-def run_phase(work: Callable[[int], None], tasks: int, folder: Path, config: EngineConfig) -> None:
+def run_phase(
+    title: str, work: Callable[[int], None], tasks: int, folder: Path, config: EngineConfig
+) -> float:
     """Call `work(task)` for every task below `tasks` that `folder` does not show as done.
 
-    `folder` keeps datatrove's marks of finished tasks; it belongs to one phase of one run, whose
-    settings and inputs must not change between calls. Raises what the first of the failing tasks
-    raised, and `DataError` when tasks are missing for another reason.
+    Shows a bar with this title, and returns the seconds that it took. `folder` keeps datatrove's
+    marks of finished tasks; it belongs to one phase of one run, whose settings and inputs must not
+    change between calls. Raises what the first of the failing tasks raised, and `DataError` when
+    tasks are missing for another reason.
     """
+    began = time.monotonic()
+    with progress(title, tasks) as bar, _following(bar, folder / "completions"):
+        _run(work, tasks, folder, config)
+    return round(time.monotonic() - began, 3)
+
+
+def _run(work: Callable[[int], None], tasks: int, folder: Path, config: EngineConfig) -> None:
     _silence()
     errors = folder / "errors"
     shutil.rmtree(errors, ignore_errors=True)
@@ -92,6 +105,30 @@ def run_phase(work: Callable[[int], None], tasks: int, folder: Path, config: Eng
             f"{folder}: {len(missing)} of {tasks} tasks did not finish (the first is "
             f"{missing[0]}): see {folder / 'logs'}, then run the same command with --resume"
         )
+
+
+@contextmanager
+def _following(bar: Task, marks: Path) -> Iterator[None]:
+    """Move the bar with the marks of finished tasks, wherever it is that they run."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        shown = 0
+        while True:
+            last = ended.wait(_LOOK_S)
+            done = len(list(marks.glob("*")))
+            bar.advance(done - shown)
+            shown = done
+            if last:
+                return
+
+    watcher = threading.Thread(target=follow, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 _forks_die_with_us = False

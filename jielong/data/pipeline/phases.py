@@ -1,13 +1,10 @@
 """The phases of one run in order."""
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from jielong.core.progress import Task, progress
 from jielong.data.documents import Block, Document
 from jielong.data.minhash import NearConfig
 from jielong.data.pipeline import parts
@@ -22,8 +19,6 @@ from jielong.data.pipeline.parts import Part
 from jielong.data.pipeline.select import Select
 from jielong.data.pipeline.tally import Tally
 from jielong.data.pipeline.workspace import Workspace
-
-_LOOK_S = 0.5  # between two looks at what is finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,31 +82,5 @@ class Pipeline:
         return Tally.sum(path for name in phases for path in self.at.files(f"{name}/tally", "json"))
 
     def _phase(self, name: str, work: Callable[[int], None], tasks: int) -> float:
-        folder, began = self.work / "engine" / name, time.monotonic()
-        with progress(f"prepare: {name}", tasks) as bar, _following(bar, folder / "completions"):
-            run_phase(work, tasks, folder, self.engine)
-        return round(time.monotonic() - began, 3)
-
-
-@contextmanager
-def _following(bar: Task, marks: Path) -> Iterator[None]:
-    """Move the bar with the marks of finished tasks, wherever it is that they run."""
-    ended = threading.Event()
-
-    def follow() -> None:
-        shown = 0
-        while True:
-            last = ended.wait(_LOOK_S)
-            done = len(list(marks.glob("*")))
-            bar.advance(done - shown)
-            shown = done
-            if last:
-                return
-
-    watcher = threading.Thread(target=follow, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+        folder = self.work / "engine" / name
+        return run_phase(f"prepare: {name}", work, tasks, folder, self.engine)
