@@ -40,12 +40,24 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
-def remove_folder(path: Path) -> None:
-    """All of it at once: half a work folder would look like one to go on with."""
-    trash = path.with_name(f".{path.name}-done")
+@contextmanager
+def removing(folder: Path) -> Iterator[None]:
+    """Take a folder out of sight, delete it when the block has ended.
+
+    A folder of which a kill leaves one half would look like a whole one; this one is there or not.
+    """
+    trash = folder.with_name(f".{folder.name}-done")
     shutil.rmtree(trash, ignore_errors=True)
-    path.rename(trash)
+    folder.rename(trash)
+    yield
     shutil.rmtree(trash)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete the temporary files that a killed run left in `folder`."""
+    for path in folder.rglob(".*.tmp"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def append_line(path: Path, line: str) -> None:

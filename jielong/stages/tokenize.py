@@ -17,7 +17,7 @@ import numpy as np
 
 from jielong.core.config import check_positive
 from jielong.core.errors import DataError
-from jielong.core.files import remove_folder, sha256_file
+from jielong.core.files import removing, sha256_file
 from jielong.core.progress import say
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.data.pipeline.engine import EngineConfig, run_phase
@@ -65,6 +65,7 @@ def run(config: TokenizeConfig, *, resume: bool = False) -> Path:
         config=config,
         inputs={"documents": parent.path},
         resume=resume,
+        may_change=("engine",),
     )
     files = {name: parent.path / "documents" / f"{name}.jsonl" for name in SIDES}
     say(f"tokenize -> {run.path}: learning {config.vocab_size} tokens")
@@ -85,16 +86,15 @@ def run(config: TokenizeConfig, *, resume: bool = False) -> Path:
     for name in phases:
         order = np.load(parent.path / "phases" / f"{name}.npy")
         train.save_taken(order, run.path / f"phase-{name}.npz")
-    remove_folder(work)
     names = [*SIDES, *(f"phase-{name}" for name in phases)]
-    run.finish(
-        {
-            "tokenizer_sha256": sha256_file(run.path / "tokenizer.json"),
-            **tokenizer.describe(),
-            **{name: describe(run.path / f"{name}.npz") for name in names},
-            "phases": phases,
-        }
-    )
+    found = {
+        "tokenizer_sha256": sha256_file(run.path / "tokenizer.json"),
+        **tokenizer.describe(),
+        **{name: describe(run.path / f"{name}.npz") for name in names},
+        "phases": phases,
+    }
+    with removing(work):
+        run.finish(found)
     return run.path
 
 

@@ -5,25 +5,22 @@ never by the workers, and each task writes its own file whole or not at all: so 
 writes the same bytes everywhere, and a killed run goes on with the tasks that are not finished.
 """
 
-import ctypes
 import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from jielong.core import errors as errors_module
-from jielong.core.errors import ConfigError, DataError, JielongError, StorageError
+from jielong.core.errors import ConfigError, DataError, JielongError, StorageError, WorkerLostError
 from jielong.core.files import write_atomic
 from jielong.core.progress import Task, progress
 
@@ -93,10 +90,14 @@ def _run(work: Callable[[int], None], tasks: int, folder: Path, config: EngineCo
     if not executor.get_incomplete_ranks():
         return
     try:
-        with _children_die_with_us():
-            executor.run()
+        executor.run()
         if config.kind == "slurm":
             _wait(executor)
+    except BrokenProcessPool:
+        raise WorkerLostError(
+            f"{folder}: a worker was ended from outside, most often for want of memory: run the "
+            "same command with --resume, with fewer engine.workers"
+        ) from None
     finally:
         for path in sorted(errors.glob("*.json")):
             raise _left(path) from None
@@ -131,33 +132,6 @@ def _following(bar: Task, marks: Path) -> Iterator[None]:
         watcher.join()
 
 
-_forks_die_with_us = False
-
-
-@contextmanager
-def _children_die_with_us() -> Iterator[None]:
-    """datatrove's manager process would outlive a killed run, and hold its pipes open (Linux)."""
-    global _forks_die_with_us
-    if sys.platform == "linux":
-        _watch_forks()
-    _forks_die_with_us = True
-    try:
-        yield
-    finally:
-        _forks_die_with_us = False
-
-
-@cache  # once a process: what is registered cannot be taken back
-def _watch_forks() -> None:
-    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
-
-    def after_fork() -> None:
-        if _forks_die_with_us:
-            prctl(set_death_signal, signal.SIGKILL)
-
-    os.register_at_fork(after_in_child=after_fork)
-
-
 def _leave(error: JielongError, path: Path) -> None:
     with suppress(StorageError):  # on a full disk the executor's own word has to do
         write_atomic(path, json.dumps({"kind": type(error).__name__, "message": str(error)}))
@@ -174,18 +148,27 @@ def _executor(step: _Step, tasks: int, folder: Path, config: EngineConfig) -> An
     if config.kind == "ray":
         return _ray_executor(common, workers if config.workers else -1, config)
     if config.kind == "slurm":
-        from datatrove.executor.slurm import SlurmPipelineExecutor
+        return _slurm_executor(common, config)
+    from jielong.data.pipeline.local import LocalExecutor
 
-        return SlurmPipelineExecutor(
-            **common,
-            workers=config.workers or -1,
-            time=config.slurm_time,
-            partition=config.slurm_partition,
-            job_name="jielong",
+    return LocalExecutor(**common, workers=workers)
+
+
+def _slurm_executor(common: dict[str, Any], config: EngineConfig) -> Any:  # noqa: ANN401
+    if missing := [name for name in ("sbatch", "squeue") if shutil.which(name) is None]:
+        raise ConfigError(
+            f"engine.kind: 'slurm': there is no {missing[0]} on this machine: run the command "
+            "where Slurm's jobs are sent from"
         )
-    from datatrove.executor.local import LocalPipelineExecutor
+    from datatrove.executor.slurm import SlurmPipelineExecutor
 
-    return LocalPipelineExecutor(**common, workers=workers)
+    return SlurmPipelineExecutor(
+        **common,
+        workers=config.workers or -1,
+        time=config.slurm_time,
+        partition=config.slurm_partition,
+        job_name="jielong",
+    )
 
 
 def _ray_executor(common: dict[str, Any], workers: int, config: EngineConfig) -> Any:  # noqa: ANN401
@@ -199,7 +182,7 @@ def _ray_executor(common: dict[str, Any], workers: int, config: EngineConfig) ->
     if not ray.is_initialized():
         try:
             ray.init(address=config.ray_address, log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
+        except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"engine.ray_address: {config.ray_address!r}: no Ray cluster there ({error}): "
                 "start one with `ray start --head`, or correct the address"
