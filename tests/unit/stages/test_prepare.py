@@ -87,7 +87,9 @@ def test_another_seed_draws_another_order(tmp_path: Path) -> None:
 
 def test_one_document_cannot_be_divided(tmp_path: Path) -> None:
     write_stories(tmp_path / "texts", count=1)
-    with pytest.raises(DataError, match=r"1 of 1 document\(s\) are left, which gives none for valid"):
+    with pytest.raises(
+        DataError, match=r"1 of 1 document\(s\) are left, which gives none for valid"
+    ):
         run(recipe(tmp_path))
 
 
