@@ -9,6 +9,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from jielong.core.files import (
     atomic_writer,
     canonical_json,
     removing,
+    sha256_file,
     sha256_json,
 )
 from jielong.core.progress import say
@@ -39,11 +41,18 @@ from jielong.data.pipeline import evidence, figures
 from jielong.data.pipeline.assemble import Chosen, choose
 from jielong.data.pipeline.engine import EngineConfig
 from jielong.data.pipeline.inputs import FILES, Reader, lexicon_members, plan
-from jielong.data.pipeline.late import DecontaminationStep, QualityStep, gram_index
+from jielong.data.pipeline.late import (
+    DecontaminationStep,
+    QualityStep,
+    gram_index,
+    searched,
+    stands_in,
+)
 from jielong.data.pipeline.outputs import dropped_line
 from jielong.data.pipeline.phases import Pipeline
 from jielong.data.pipeline.tally import Tally
 from jielong.data.prepared import read_lines
+from jielong.data.readers.find import find
 from jielong.data.readers.options import FileOptions
 
 _TOLD = 20  # rejected pieces of input that are shown at once
@@ -112,7 +121,9 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     if quality:
         quality = replace(quality, negatives=_absolute(quality.negatives))
     if exams:
-        exams = replace(exams, files=_absolute(exams.files))
+        files = tuple(str(file.path) for file in find(_absolute(exams.files)))
+        masked = config.personal.kinds if config.personal else ()
+        exams = replace(exams, files=files, masked=masked)
         gram_index(exams)  # a file that cannot be read is told before anything is written
     run_dir = RunDir.create(
         config.run_dir, stage="prepare", config=config, resume=resume, may_change=("engine",)
@@ -138,7 +149,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     picked = choose(pipeline.catalogues(), names, caps, config.valid_share, config.seed)
     _refuse_an_empty_side(picked, tally)
     _write_sides(pipeline, picked, tally, run_dir.path)
-    _write_lexicon(chosen, fetched.paths, run_dir.path)
+    _write_lexicon(chosen, fetched.paths, exams, run_dir.path)
     phases = _write_phases(config, run_dir.path)
     report = figures.report(chosen, names, tally, config.file_options.licence)
     for name, reason in fetched.skipped.items():
@@ -148,6 +159,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
         "recipe_sha256": _recipe_hash(config),
         "sources": report,
         "funnel": figures.funnel(tally),
+        "decontaminate": _searched(pipeline, exams),
         "phase_seconds": seconds,
         "phases": phases,
         "outputs": figures.hashes(run_dir.path),
@@ -279,15 +291,35 @@ def _record(document: Document) -> dict[str, str]:
     return {name: getattr(document, name) for name in ("id", "text", "lang", "source")}
 
 
+def _searched(pipeline: Pipeline, exams: DecontaminationStep | None) -> dict[str, Any]:
+    """What was looked for and found of evaluation items, and in which files they are."""
+    if exams is None:
+        return {}
+    sets = searched(pipeline.at, exams)
+    for name, found in sets.items():
+        say(
+            f"decontaminate: {name}: {found['searched']} of {found['items']} texts are long enough "
+            f"to be looked for; {found['leaked']} stood in the corpus"
+        )
+    return {
+        "sets": sets,
+        "files": {Path(name).name: sha256_file(Path(name)) for name in exams.files},
+    }
+
+
 def _write_lexicon(
-    chosen: Sequence[sources.Source], paths: Mapping[str, Path], folder: Path
+    chosen: Sequence[sources.Source],
+    paths: Mapping[str, Path],
+    exams: DecontaminationStep | None,
+    folder: Path,
 ) -> None:
-    """The words that tasks are made of; no sentence of the held-out text is among them."""
+    """The words that tasks are made of; no sentence of held-out text or of an exam among them."""
+    is_leaked = partial(stands_in, gram_index(exams)) if exams else None
     records = read_lines(folder / "documents" / "valid.jsonl")
     held_out = "\n".join(line.record["text"] for line in records)
     with_stdlib = any(source.id == "stdlib" for source in chosen)
     parsed = corpus.parse(lexicon_members(chosen, paths), with_stdlib=with_stdlib)
-    lexicon_build.build(parsed, held_out).save(folder / "lexicon.json")
+    lexicon_build.build(parsed, held_out, is_leaked).save(folder / "lexicon.json")
 
 
 def _tell_rejected(path: Path) -> None:

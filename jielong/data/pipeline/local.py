@@ -7,13 +7,10 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from datatrove.executor.local import LocalPipelineExecutor
-
-_LOOK_S = 1.0
 
 
 class LocalExecutor(LocalPipelineExecutor):
@@ -49,11 +46,11 @@ class LocalExecutor(LocalPipelineExecutor):
 def _follow_parent() -> None:
     """A worker leaves Ctrl-C to the command, and ends when that ends, in whatever way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOK_S)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -16,7 +16,7 @@ from jielong.data.pipeline.extract import Extract, Reader
 from jielong.data.pipeline.fingerprint import Fingerprint
 from jielong.data.pipeline.late import DecontaminationStep, LateBlocks, QualityStep, TrainQuality
 from jielong.data.pipeline.parts import Part
-from jielong.data.pipeline.select import Select
+from jielong.data.pipeline.select import CountGrams, Select
 from jielong.data.pipeline.tally import Tally
 from jielong.data.pipeline.workspace import Workspace
 
@@ -57,9 +57,11 @@ class Pipeline:
         if self.quality:
             learn = TrainQuality(at, self.quality, self.parts, self.judged, self.read, self.seed)
             phases["quality"] = (learn, 1)
-        sketch = Fingerprint(at, ranks, self.near, self.decontaminate, self.seed)
+        sketch = Fingerprint(at, ranks, self.near, self.seed)
         phases["fingerprint"] = (sketch, at.count)
         phases["compare"] = (Compare(at, self.near), 1)
+        if self.decontaminate:
+            phases["count"] = (CountGrams(at, self.decontaminate), at.count)
         phases["select"] = (Select(at, ranks, late), at.count)
         return {name: self._phase(name, *phase) for name, phase in phases.items()}
 

@@ -159,3 +159,28 @@ def test_why_nothing_is_left_is_told(tmp_path: Path) -> None:
     [rejected] = read(tmp_path / "run" / "rejected.jsonl")
     assert rejected["file"].endswith("picture.png")
     assert read(tmp_path / "run" / "dropped" / "extract.jsonl")
+
+
+def test_an_item_in_many_copies_of_a_text_leaks_from_none(tmp_path: Path) -> None:
+    """Copies go first; what is left of an item's phrases is then no common phrase."""
+    (tmp_path / "texts").mkdir()
+    stories = [story.text for story in chinese(30)]
+    for number in range(15):
+        text = f"{stories[0]}\n\n{LEAKED}\n\n{stories[1]}" if number else stories[2]
+        (tmp_path / "texts" / f"{number:02}.txt").write_text(text, encoding="utf-8")
+    for number, story in enumerate(stories[3:]):
+        (tmp_path / "texts" / f"story-{number:02}.txt").write_text(story, encoding="utf-8")
+    item = f"{LEAKED} Answer in one sentence, and say which of the guests could have known it."
+    (tmp_path / "exam.jsonl").write_text(json.dumps({"question": item}), encoding="utf-8")
+    values = {
+        "run_dir": str(tmp_path / "run"),
+        "files": [str(tmp_path / "texts")],
+        "decontaminate": {"files": [str(tmp_path / "exam.jsonl")]},
+        "engine": {"workers": 1},
+    }
+    made = run(configs.parse(PrepareConfig, values))
+    sides = "".join((made / f"documents/{side}.jsonl").read_text() for side in ("train", "valid"))
+    assert "ferryman" not in sides
+    found = json.loads((made / "manifest.json").read_text())["decontaminate"]
+    assert found["sets"] == {"exam": {"items": 1, "searched": 1, "leaked": 1}}
+    assert list(found["files"]) == ["exam.jsonl"]

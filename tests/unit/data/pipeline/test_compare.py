@@ -32,7 +32,7 @@ def fingerprints(at: Workspace, parts: list[list[Document]]) -> list[Fingerprint
         with task_output(at, "extract", part) as output:
             for one in documents:
                 output.keep(one)
-        Fingerprint(at, RANKS, None, None, 0)(part)
+        Fingerprint(at, RANKS, None, 0)(part)
     return list(map(Fingerprints.load, at.files("fingerprints")))
 
 
