@@ -117,16 +117,14 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     chosen = [sources.lookup(name) for name in config.sources]
     fetched = fetch.fetch_all(chosen, _cache(config))
     planned = plan(chosen, fetched.paths, config.files)
-    quality, exams = config.quality, config.decontaminate
-    if quality:
-        quality = replace(quality, negatives=_absolute(quality.negatives))
-    if exams:
-        files = tuple(str(file.path) for file in find(_absolute(exams.files)))
-        masked = config.personal.kinds if config.personal else ()
-        exams = replace(exams, files=files, masked=masked)
-        gram_index(exams)  # a file that cannot be read is told before anything is written
+    quality, exams, inputs = _late_rules(config)
     run_dir = RunDir.create(
-        config.run_dir, stage="prepare", config=config, resume=resume, may_change=("engine",)
+        config.run_dir,
+        stage="prepare",
+        config=config,
+        inputs=inputs,
+        resume=resume,
+        may_change=("engine",),
     )
     names = [*config.sources, FILES]
     pipeline = Pipeline(
@@ -168,6 +166,28 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
         run_dir.finish(found)
     _announce(report, config, run_dir.path)
     return run_dir.path
+
+
+def _late_rules(
+    config: PrepareConfig,
+) -> tuple[QualityStep | None, DecontaminationStep | None, dict[str, Path]]:
+    """The rules that read files of their own, with those files, which must not change meanwhile."""
+    quality, exams = config.quality, config.decontaminate
+    inputs: dict[str, Path] = {}
+    if quality:
+        files = _files(quality.negatives)
+        quality = replace(quality, negatives=files)
+        inputs |= {name: Path(name) for name in files}
+    if exams:
+        files = _files(exams.files)
+        exams = replace(exams, files=files, masked=config.personal.kinds if config.personal else ())
+        gram_index(exams)  # a file that cannot be read is told before anything is written
+        inputs |= {name: Path(name) for name in files}
+    return quality, exams, inputs
+
+
+def _files(patterns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(str(file.path) for file in find(_absolute(patterns)))
 
 
 def _write_evidence(pipeline: Pipeline, folder: Path) -> None:
