@@ -207,7 +207,7 @@ def test_planted_data_is_masked_and_look_alikes_are_not() -> None:
         ("a +12 and b +1 415, x+1234567890", "en", "a +12 and b +1 415, x+1234567890"),
         ("at 2a00:1450:4001:82b::200e.", "en", "at [IP_ADDRESS]."),
         ("2001:db8::1 fe80::1 12:30:45", "en", "2001:db8::1 fe80::1 12:30:45"),
-        ("2001::2010 3f:ab:00:11:22:33 2024:10:11", "en", "2001::2010 3f:ab:00:11:22:33 2024:10:11"),
+        ("2001::2010 3f:ab:00:11:22:33", "en", "2001::2010 3f:ab:00:11:22:33"),
         ("user@a.example.org root@localhost", "en", "user@a.example.org root@localhost"),
     ],
 )
