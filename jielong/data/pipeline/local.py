@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
 
 from datatrove.executor.local import LocalPipelineExecutor
 
@@ -37,10 +36,6 @@ class LocalExecutor(LocalPipelineExecutor):
     def _one(self, rank: int) -> None:
         """What a task says of itself is on disk: its statistics need not travel."""
         self._run_for_rank(rank)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a worker needs to know."""
-        return self.__dict__
 
 
 def _follow_parent() -> None:
