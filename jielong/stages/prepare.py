@@ -40,6 +40,7 @@ from jielong.data.pipeline.late import DecontaminationStep, QualityStep, gram_in
 from jielong.data.pipeline.outputs import dropped_line
 from jielong.data.pipeline.phases import Pipeline
 from jielong.data.pipeline.tally import Tally
+from jielong.data.readers.find import expand_home
 from jielong.data.readers.options import FileOptions
 
 SIDES = ("train", "valid")
@@ -102,12 +103,12 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     """Write documents/{train,valid}.jsonl and lexicon.json into the run directory."""
     chosen = [sources.lookup(name) for name in config.sources]
     fetched = fetch.fetch_all(chosen, _cache(config))
-    planned = plan(chosen, fetched.paths, config.files)
+    planned = plan(chosen, fetched.paths, config.files, config.file_options)
     quality, exams = config.quality, config.decontaminate
     if quality:
-        quality = replace(quality, negatives=_absolute(quality.negatives))
+        quality = replace(quality, negatives=_absolute(quality.negatives, "quality.negatives"))
     if exams:
-        exams = replace(exams, files=_absolute(exams.files))
+        exams = replace(exams, files=_absolute(exams.files, "decontaminate.files"))
         gram_index(exams)  # a file that cannot be read is told before anything is written
     run_dir = RunDir.create(config.run_dir, stage="prepare", config=config, resume=resume)
     names = [*config.sources, FILES]
@@ -163,20 +164,19 @@ def _remove(work: Path) -> None:
     shutil.rmtree(trash)
 
 
-def _absolute(patterns: Sequence[str]) -> tuple[str, ...]:
+def _absolute(patterns: Sequence[str], key: str) -> tuple[str, ...]:
     """Patterns that mean the same wherever a worker stands."""
-    return tuple(str(Path.cwd() / Path(pattern).expanduser()) for pattern in patterns)
+    return tuple(str(Path.cwd() / expand_home(pattern, key)) for pattern in patterns)
 
 
 def _cache(config: PrepareConfig) -> fetch.Cache:
     copies = {
-        name: Path(source.path).expanduser()
+        name: expand_home(source.path, f"sources.{name}.path")
         for name, source in config.sources.items()
         if source.path is not None
     }
-    return fetch.Cache(
-        directory=Path(config.cache_dir).expanduser(), offline=config.offline, local_copies=copies
-    )
+    directory = expand_home(config.cache_dir, "cache_dir")
+    return fetch.Cache(directory=directory, offline=config.offline, local_copies=copies)
 
 
 def _blocks(config: PrepareConfig, source: str) -> tuple[Block, ...]:
@@ -195,7 +195,10 @@ def _blocks(config: PrepareConfig, source: str) -> tuple[Block, ...]:
 
 def _repaired(document: Document) -> Document | Dropped:
     """Characters that were read in a wrong encoding, read again in the right one."""
-    return replace(document, text=mojibake.repair(document.text))
+    text = mojibake.repair(document.text)
+    if document.text.strip() and not text.strip():
+        return Dropped(document=document, rule="mojibake", detail="every line has lost bytes")
+    return replace(document, text=text)
 
 
 def _spelling(document: Document) -> Document | Dropped:

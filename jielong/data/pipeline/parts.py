@@ -54,9 +54,10 @@ def fix(path: Path, parts: Sequence[Part]) -> None:
     Raises `RunDirectoryError` when the input has changed since the run started.
     """
     text = json.dumps([asdict(part) for part in parts], ensure_ascii=False, default=str, indent=1)
+    plan = text.encode(errors="surrogateescape")  # as the names of files may be no text
     if not path.exists():
-        write_atomic(path, text)
-    elif path.read_text(encoding="utf-8") != text:
+        write_atomic(path, plan)
+    elif path.read_bytes() != plan:
         raise RunDirectoryError(
             f"{path}: the files to read have changed since this run started: restore them, or "
             "start anew in another run_dir"
