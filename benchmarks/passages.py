@@ -88,15 +88,17 @@ def absent(run: RunDir) -> list[str]:
     """Words of 4 to 10 letters that stand nowhere, though each three of their letters do."""
     draw = random.Random(2)
     following: dict[str, list[str]] = defaultdict(list)
+    starts: list[str] = []
     for file in document_files(run):
         for line in read_lines(file):
             if draw.random() < 0.05 and line.record["lang"] == "en":
                 form = comparison_form(line.record["text"])
+                starts.append(form[:2])
                 for i in range(len(form) - 2):
                     following[form[i : i + 2]].append(form[i + 2])
     found: list[str] = []
     while len(found) < ASKED:
-        word, length = draw.choice([*following]), draw.randrange(4, 11)
+        word, length = draw.choice(starts), draw.randrange(4, 11)
         while len(word) < length and word[-2:] in following:
             word += draw.choice(following[word[-2:]])
         if len(word) == length and not passages.find(run, word, 1).hits:

@@ -132,8 +132,7 @@ def texts(stream: ByteStream, encoding: str, faults: list[Fault]) -> Iterator[st
     yield newlines.decode("", final=True)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of a file with its end, or what is known of one that was left out."""
 
     offset: int  # in bytes
@@ -149,12 +148,14 @@ def lines(
     held: list[str] = []
     start, quotes, is_left_out = 0, 0, False
     for piece in _decoded(stream, encoding, faults):
-        is_left_out |= piece.is_damaged
+        is_left_out = is_left_out or piece.is_damaged
         if not is_left_out and piece.end - start > most_bytes:
             faults.append(Fault(start, f"a line of more than {most_bytes:,} bytes"))
             is_left_out = True
-        quotes += piece.text.count('"')
-        held.append("" if is_left_out else piece.text)
+        held.append(piece.text)
+        if is_left_out:
+            quotes += sum(text.count('"') for text in held)
+            held.clear()
         if piece.is_line_end:
             text = '"' * (quotes % 2) if is_left_out else "".join(held)
             yield Line(start, piece.end, text, is_left_out)
@@ -169,8 +170,7 @@ class _Raw(NamedTuple):
     is_line_end: bool
 
 
-@dataclass(frozen=True)
-class _Piece:
+class _Piece(NamedTuple):
     """The same as text; of one in a damaged line, only the quotation marks."""
 
     end: int
@@ -224,14 +224,14 @@ def _decoded(stream: ByteStream, encoding: str, faults: list[Fault]) -> Iterator
         except UnicodeDecodeError as error:
             start = offset + error.start - (len(error.object) - len(data))
             damage.add(Fault(start, f"not {codec} ({error.reason})"))
-            is_damaged = True
+            text, line, is_damaged = "", _LineDecoder(), True
         if is_damaged:
             text = '"' * data.decode(codec, "replace").count('"')
         elif not offset:
             text = text.removeprefix("\ufeff")
         yield _Piece(offset + len(data), text, is_line_end, is_damaged)
         if is_line_end:
-            line, is_damaged = _LineDecoder(), False
+            is_damaged = False
             if damage.prevails():
                 reason = "most lines since the first unreadable one are: read no further"
                 faults.append(Fault(offset + len(data), reason))
@@ -240,7 +240,7 @@ def _decoded(stream: ByteStream, encoding: str, faults: list[Fault]) -> Iterator
 
 
 class _LineDecoder:
-    """Decodes one line, which may come in pieces; the codec may change after pieces of ASCII."""
+    """Decodes lines that may come in pieces; the codec may change after pieces of ASCII."""
 
     def __init__(self) -> None:
         self._codec = ""
@@ -250,6 +250,8 @@ class _LineDecoder:
         if codec != self._codec and (self._decoder or not is_end):
             self._codec, self._decoder = codec, codecs.getincrementaldecoder(codec)()
         text = self._decoder.decode(piece, is_end) if self._decoder else piece.decode(codec)
+        if is_end:
+            self._codec, self._decoder = "", None
         if "\0" in text:
             start = len(text[: text.index("\0")].encode(codec))
             raise UnicodeDecodeError(codec, piece, start, start + 1, "a zero byte")

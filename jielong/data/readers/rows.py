@@ -70,7 +70,9 @@ def separated(
                 faults.append(Fault(feed.row_offset, f"not {file.format.upper()} ({error})"))
             else:
                 faults += [Fault(feed.row_offset, str(error))] if str(error) else []
-                feed.skip_row()
+                if not feed.skip_row():
+                    reason = "no quotation mark ends this row: read no further"
+                    faults.append(Fault(feed.row_offset, reason))
             if header is None:
                 faults.append(Fault(feed.row_offset, "without its first row: read no further"))
                 return
@@ -155,10 +157,9 @@ class _Feed:
     def begin_row(self) -> None:
         self._is_first = True
 
-    def skip_row(self) -> None:
-        for line in self._found if self._is_open else ():
-            if line.text.count('"') % 2:
-                return
+    def skip_row(self) -> bool:
+        """Whether there was an end to skip to."""
+        return not self._is_open or any(line.text.count('"') % 2 for line in self._found)
 
     def __iter__(self) -> "_Feed":
         return self

@@ -175,6 +175,16 @@ def test_a_csv_row_that_cannot_be_read_whole_is_left_out_whole(
     assert [r.reason for r in rejected] == [reason]
 
 
+def test_a_csv_row_that_nothing_ends_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'id,text\n1,one\n2,"open \xff\n3,three\n')
+    documents, rejected = read(tmp_path / "a.csv", encoding="utf-8")
+    assert [d.text for d in documents] == ["one"]
+    assert [(r.offset, r.reason) for r in rejected] == [
+        (22, "not utf-8 (invalid start byte)"),
+        (14, "no quotation mark ends this row: read no further"),
+    ]
+
+
 def test_without_its_first_row_a_csv_file_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"id,text\xff\n1,one\n")
     documents, rejected = read(tmp_path / "a.csv", encoding="utf-8")
