@@ -37,7 +37,7 @@ from jielong.data.filters.language import LanguageConfig
 from jielong.data.filters.personal import PersonalConfig
 from jielong.data.minhash import NearConfig
 from jielong.data.mixture import PhaseConfig
-from jielong.data.pipeline import evidence, figures
+from jielong.data.pipeline import evidence, figures, parts
 from jielong.data.pipeline.assemble import Chosen, choose
 from jielong.data.pipeline.engine import EngineConfig
 from jielong.data.pipeline.inputs import FILES, Reader, lexicon_members, plan
@@ -52,7 +52,7 @@ from jielong.data.pipeline.outputs import dropped_line
 from jielong.data.pipeline.phases import Pipeline
 from jielong.data.pipeline.tally import Tally
 from jielong.data.prepared import read_lines
-from jielong.data.readers.find import find
+from jielong.data.readers.find import expand_home, find
 from jielong.data.readers.options import FileOptions
 
 _TOLD = 20  # rejected pieces of input that are shown at once
@@ -116,7 +116,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     """Write documents/{train,valid}.jsonl and lexicon.json into the run directory."""
     chosen = [sources.lookup(name) for name in config.sources]
     fetched = fetch.fetch_all(chosen, _cache(config))
-    planned = plan(chosen, fetched.paths, config.files)
+    planned = plan(chosen, fetched.paths, config.files, config.file_options)
     quality, exams, inputs = _late_rules(config)
     run_dir = RunDir.create(
         config.run_dir,
@@ -143,6 +143,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     seconds = pipeline.run()
     tally = pipeline.tally()
     _write_evidence(pipeline, run_dir.path)
+    parts.write_hashes(planned, run_dir.path / "files.jsonl")
     caps = {name: source.max_mb * 1e6 for name, source in config.sources.items()}
     picked = choose(pipeline.catalogues(), names, caps, config.valid_share, config.seed)
     _refuse_an_empty_side(picked, tally)
@@ -175,19 +176,19 @@ def _late_rules(
     quality, exams = config.quality, config.decontaminate
     inputs: dict[str, Path] = {}
     if quality:
-        files = _files(quality.negatives)
+        files = _files(quality.negatives, "quality.negatives")
         quality = replace(quality, negatives=files)
         inputs |= {name: Path(name) for name in files}
     if exams:
-        files = _files(exams.files)
+        files = _files(exams.files, "decontaminate.files")
         exams = replace(exams, files=files, masked=config.personal.kinds if config.personal else ())
         gram_index(exams)  # a file that cannot be read is told before anything is written
         inputs |= {name: Path(name) for name in files}
     return quality, exams, inputs
 
 
-def _files(patterns: Sequence[str]) -> tuple[str, ...]:
-    return tuple(str(file.path) for file in find(_absolute(patterns)))
+def _files(patterns: Sequence[str], key: str) -> tuple[str, ...]:
+    return tuple(str(file.path) for file in find(_absolute(patterns, key)))
 
 
 def _write_evidence(pipeline: Pipeline, folder: Path) -> None:
@@ -198,20 +199,19 @@ def _write_evidence(pipeline: Pipeline, folder: Path) -> None:
     _tell_rejected(folder / "rejected.jsonl")
 
 
-def _absolute(patterns: Sequence[str]) -> tuple[str, ...]:
+def _absolute(patterns: Sequence[str], key: str) -> tuple[str, ...]:
     """Patterns that mean the same wherever a worker stands."""
-    return tuple(str(Path.cwd() / Path(pattern).expanduser()) for pattern in patterns)
+    return tuple(str(Path.cwd() / expand_home(pattern, key)) for pattern in patterns)
 
 
 def _cache(config: PrepareConfig) -> fetch.Cache:
     copies = {
-        name: Path(source.path).expanduser()
+        name: expand_home(source.path, f"sources.{name}.path")
         for name, source in config.sources.items()
         if source.path is not None
     }
-    return fetch.Cache(
-        directory=Path(config.cache_dir).expanduser(), offline=config.offline, local_copies=copies
-    )
+    directory = expand_home(config.cache_dir, "cache_dir")
+    return fetch.Cache(directory=directory, offline=config.offline, local_copies=copies)
 
 
 def _blocks(config: PrepareConfig, source: str) -> tuple[Block, ...]:
@@ -230,7 +230,10 @@ def _blocks(config: PrepareConfig, source: str) -> tuple[Block, ...]:
 
 def _repaired(document: Document) -> Document | Dropped:
     """Characters that were read in a wrong encoding, read again in the right one."""
-    return replace(document, text=mojibake.repair(document.text))
+    text = mojibake.repair(document.text)
+    if document.text.strip() and not text.strip():
+        return Dropped(document=document, rule="mojibake", detail="every line has lost bytes")
+    return replace(document, text=text)
 
 
 def _spelling(document: Document) -> Document | Dropped:
