@@ -23,7 +23,7 @@ class Part:
     files: tuple[InputFile, ...] = ()
     stamps: tuple[
         tuple[int, int], ...
-    ] = ()  # of each file: its bytes, and when it was changed (ns)
+    ] = ()  # of each file: bytes, last change (ns)
     version: str = ""  # of what has no file: the Python whose text is read
 
 
@@ -61,10 +61,17 @@ def write_hashes(parts: Iterable[Part], path: Path) -> None:
     with atomic_writer(path) as output:
         for part in parts:
             for file, (size, _) in zip(part.files, part.stamps, strict=True):
-                hashes = [sha256_file(inner) for inner in _inner(file.path)]
-                whole = hashes[0] if len(hashes) == 1 else sha256_json(hashes)
-                record = {"file": file.name, "bytes": size, "sha256": whole}
+                record = {"file": file.name, "bytes": size, "sha256": _hash(file.path)}
                 output.write(f"{canonical_json(record)}\n".encode())
+
+
+def _hash(path: Path) -> str | None:
+    """Of one file, or of the list of a folder's hashes; None for what cannot be read."""
+    try:
+        hashes = [sha256_file(inner) for inner in _inner(path)]
+    except OSError:
+        return None
+    return hashes[0] if len(hashes) == 1 else sha256_json(hashes)
 
 
 def fix(path: Path, parts: Sequence[Part]) -> None:
