@@ -9,7 +9,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-_OPEN = 64  # files at a time: systems allow some hundreds, and a corpus may have thousands of parts
+_OPEN = 32  # files at a time: systems allow some hundreds, and a corpus may have thousands of parts
 
 
 class Place(NamedTuple):

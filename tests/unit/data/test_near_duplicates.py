@@ -96,7 +96,7 @@ def test_a_shared_key_alone_is_not_enough() -> None:
     save_keys(Path("a.npy"), np.full((80, 2), 7, dtype=np.uint32))
     texts = ["abcdefgh", "abcdexyz"]  # one of seven
     order = np.arange(2, dtype=np.uint32)
-    assert find([Path("a.npy")], order, lambda _, row: texts[row], CONFIG) == []
+    assert not list(find([Path("a.npy")], order, lambda _, row: texts[row], CONFIG))
 
 
 def test_only_candidates_are_read_again() -> None:
@@ -110,7 +110,7 @@ def test_only_candidates_are_read_again() -> None:
         return texts[row]
 
     save_keys(Path("a.npy"), band_keys(texts, CONFIG, 0))
-    find([Path("a.npy")], np.arange(51, dtype=np.uint32), fetch, CONFIG)
+    list(find([Path("a.npy")], np.arange(51, dtype=np.uint32), fetch, CONFIG))
     assert sorted(read) == [7, 50]
 
 
