@@ -150,28 +150,33 @@ def _lots(catalogues: Catalogues, fits: np.ndarray, names: Sequence[str], seed: 
         digests=_lot_digests(
             zip(catalogues.group_names(), of_group[numbers], strict=True),
             np.bincount(of_used),
-            [names[source] for source in sources],
+            sources,
+            names,
             seed,
         ),
     )
 
 
 def _lot_digests(
-    groups: Iterable[tuple[str, int]], counts: np.ndarray, sources: Sequence[str], seed: int
+    groups: Iterable[tuple[str, np.integer]],
+    counts: np.ndarray,
+    sources: np.ndarray,
+    names: Sequence[str],
+    seed: int,
 ) -> np.ndarray:
     """What to draw lots by: the first name among their groups. # (L,) uint64
 
-    `groups` are (name, lot), `counts` say how many groups there are in each lot.
+    `groups` are (name, lot); `counts` say how many groups each lot has, `sources` which source.
     """
     digests = np.empty(len(counts), dtype=np.uint64)
-    first: dict[int, str] = {}  # of the few lots with several groups
+    first: dict[np.integer, str] = {}  # of the few lots with several groups
     for name, lot in groups:
         if lot < 0:
             continue
         if counts[lot] == 1:
-            digests[lot] = derive(seed, "valid", sources[lot], name)
+            digests[lot] = derive(seed, "valid", names[int(sources[lot])], name)
         else:
             first[lot] = min(name, first.get(lot, name))
     for lot, name in first.items():
-        digests[lot] = derive(seed, "valid", sources[lot], name)
+        digests[lot] = derive(seed, "valid", names[int(sources[lot])], name)
     return digests

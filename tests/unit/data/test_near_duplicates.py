@@ -114,6 +114,15 @@ def test_only_candidates_are_read_again() -> None:
     assert sorted(read) == [7, 50]
 
 
+def test_what_is_not_left_neither_goes_nor_stands_for_another() -> None:
+    random = Random(0)
+    text = random_text(random, "zh", 300)
+    save_keys(Path("a.npy"), band_keys([text, text, text], CONFIG, 0))
+    order, left = np.arange(3, dtype=np.uint32), np.array([False, True, True])
+    (found,) = find([Path("a.npy")], order, lambda _part, _row: text, CONFIG, left)
+    assert (found.document, found.kept) == ((0, 2), (0, 1))
+
+
 def test_pairs_by_hand() -> None:
     paths = saved([[5, 9, NO_KEY]], [[7, 5, NO_KEY, 5]])
     rank = np.array([3, 0, 1, 2, 6, 5, 4], dtype=np.uint32)
