@@ -24,7 +24,7 @@ _BOILERPLATE_GROUPS = 6
 _TIED_CLAUSES = 3
 _TIED_SHARE = 0.05
 _COPIED_SHARE = 0.5  # "most"
-_PENDING = 2**20  # pairs that may wait to be summed
+_PENDING = 2**18  # pairs that may wait to be summed
 _HALF = np.uint64(32)
 _LOW = np.uint64(2**32 - 1)
 

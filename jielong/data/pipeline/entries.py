@@ -15,7 +15,7 @@ from jielong.core.files import atomic_writer
 
 _ENTRY = np.dtype([("key", np.uint64), ("holder", np.uint64)])
 _RUN = 2**17  # entries that are sorted together
-_RANGE = 2**19  # entries, about, that are read together
+_RANGE = 2**18  # entries, about, that are read together
 
 
 class Batch(NamedTuple):

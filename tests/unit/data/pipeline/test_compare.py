@@ -142,15 +142,16 @@ def test_what_is_named_as_kept_stays(tmp_path: Path) -> None:
         "别的一段话，同样超过四十个字，好让它也算得上是一个很长的段落，所以后面再多写了好几个字。"
     )
     emptied = f"题\n\n{other}"
-    documents = ranked(changed, LONG, f"{LONG}！", other, emptied, f"题目\n{other}", f"{emptied}！")
+    texts = changed, LONG, f"{LONG}！", other, emptied, f"题目\n{other}", f"{emptied}！"
+    documents = ranked(*texts, f"题目\n{other}！")
     at = fingerprinted(tmp_path, [documents])
     [found] = decided(at, saying((1, 0, 0.75), (5, 4, 0.5)))
     names = {int(one.id, 16): number for number, one in enumerate(documents)}
     # An exact copy of what nearly repeats another nearly repeats it too; what repeats a document
     # of which nothing is left repeats the one that said it all.
-    assert [names[int(kept)] for kept in found.kept_ids] == [0, 0, 0, 3, 3, 3, 3]
-    assert found.fates.tolist() == [0, 2, 2, 0, 1, 2, 1]
-    assert found.similarity.tolist() == [1, 0.75, 0.75, 1, 1, 0.5, 1]
+    assert [names[int(kept)] for kept in found.kept_ids] == [0, 0, 0, 3, 3, 3, 3, 3]
+    assert found.fates.tolist() == [0, 2, 2, 0, 1, 2, 1, 2]
+    assert found.similarity.tolist() == [1, 0.75, 0.75, 1, 1, 0.5, 1, 0.5]
 
 
 @pytest.mark.parametrize("seed", range(20))
