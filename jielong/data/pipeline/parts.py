@@ -21,9 +21,7 @@ class Part:
     source: str
     members: int = 0  # which of the source's groups of members
     files: tuple[InputFile, ...] = ()
-    stamps: tuple[
-        tuple[int, int], ...
-    ] = ()  # of each file: bytes, last change (ns)
+    stamps: tuple[tuple[int, int], ...] = ()  # of each file: bytes, last change (ns)
     version: str = ""  # of what has no file: the Python whose text is read
 
 

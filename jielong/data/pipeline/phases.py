@@ -1,21 +1,20 @@
 """The phases of one run in order."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from jielong.data.documents import Block, Document
 from jielong.data.minhash import NearConfig
 from jielong.data.pipeline import parts
-from jielong.data.pipeline.assemble import Place
-from jielong.data.pipeline.catalogue import Catalogue
+from jielong.data.pipeline.catalogue import Catalogues
 from jielong.data.pipeline.comparing import Compare
 from jielong.data.pipeline.engine import EngineConfig, run_phase
 from jielong.data.pipeline.extract import Extract, Reader
 from jielong.data.pipeline.fingerprint import Fingerprint
 from jielong.data.pipeline.late import DecontaminationStep, LateBlocks, QualityStep, TrainQuality
 from jielong.data.pipeline.parts import Part
+from jielong.data.pipeline.places import Place, lines_at
 from jielong.data.pipeline.select import CountGrams, Select
 from jielong.data.pipeline.tally import Tally
 from jielong.data.pipeline.workspace import Workspace
@@ -65,18 +64,15 @@ class Pipeline:
         phases["select"] = (Select(at, ranks, late), at.count)
         return {name: self._phase(name, *phase) for name, phase in phases.items()}
 
-    def catalogues(self) -> list[Catalogue]:
-        """What is known of the selected documents, part by part."""
-        return list(map(Catalogue.load, self.at.files("catalogues")))
+    def catalogues(self) -> Catalogues:
+        """What is known of the selected documents."""
+        return Catalogues(self.at)
 
     def documents(self, places: Iterable[Place]) -> Iterator[Document]:
         """The selected documents at these places, one at a time."""
-        with ExitStack() as stack:
-            paths = [self.at.documents("select", part) for part in range(len(self.parts))]
-            files = [stack.enter_context(path.open("rb")) for path in paths]
-            for place in places:
-                files[place.part].seek(place.offset)
-                yield parts.parse(files[place.part].readline(), paths[place.part])
+        paths = self.at.files("select/kept", "jsonl")
+        for line, path in lines_at(paths, places):
+            yield parts.parse(line, path)
 
     def tally(self) -> Tally:
         """The counts of all phases."""

@@ -54,7 +54,7 @@ def test_own_text_becomes_two_disjoint_sides(tmp_path: Path) -> None:
     assert set(manifest["outputs"]) == {
         *(f"documents/{side}.jsonl" for side in ("train", "valid")),
         *(f"dropped/{phase}.jsonl" for phase in ("extract", "over_cap", "select")),
-        *("duplicates.jsonl", "lexicon.json", "rejected.jsonl"),
+        *("duplicates.jsonl", "files.jsonl", "lexicon.json", "rejected.jsonl"),
     }
     clusters = read(path / "duplicates.jsonl")
     assert len(clusters) == 4
