@@ -131,7 +131,7 @@ def test_names_that_are_no_text_and_text_in_pieces(tmp_path: Path) -> None:
         ({"files": ["~nobody-/x"]}, "files"),
         ({"cache_dir": "~nobody-"}, "cache_dir"),
         ({"sources": {"laws": {"max_mb": 1.0, "path": "~nobody-/x"}}}, "sources.laws.path"),
-        ({"quality": {"positives": ["laws"], "negatives": ["~nobody-/x"]}}, "quality.negatives"),
+        ({"quality": {"positives": ["files"], "negatives": ["~nobody-/x"]}}, "quality.negatives"),
         ({"decontaminate": {"files": ["~nobody-/x"]}}, "decontaminate.files"),
     ],
 )
