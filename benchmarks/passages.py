@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,28 @@ def pieces(run: RunDir) -> dict[int, list[str]]:
     return found
 
 
+def absent(run: RunDir) -> list[str]:
+    """Words of 4 to 10 letters that stand nowhere, though each three of their letters do."""
+    draw = random.Random(2)
+    following: dict[str, list[str]] = defaultdict(list)
+    starts: list[str] = []
+    for file in document_files(run):
+        for line in read_lines(file):
+            if draw.random() < 0.05 and line.record["lang"] == "en":
+                form = comparison_form(line.record["text"])
+                starts.append(form[:2])
+                for i in range(len(form) - 2):
+                    following[form[i : i + 2]].append(form[i + 2])
+    found: list[str] = []
+    while len(found) < ASKED:
+        word, length = draw.choice(starts), draw.randrange(4, 11)
+        while len(word) < length and word[-2:] in following:
+            word += draw.choice(following[word[-2:]])
+        if len(word) == length and not passages.find(run, word, 1).hits:
+            found.append(word)
+    return found
+
+
 def measure(run: RunDir) -> None:
     """Print what building costs, and the time of a search for passages of each length."""
     size = sum(file.stat().st_size for file in document_files(run))
@@ -90,14 +113,15 @@ def measure(run: RunDir) -> None:
     index = (run.path / passages.INDEX).stat().st_size
     print(f"{size / 1e6:.1f} MB: built in {built:.1f} s, {size / 1e6 / built:.1f} MB/s; ", end="")
     print(f"index {index / 1e6:.1f} MB, {index / size:.2f} of the documents")
-    asked = pieces(run)
-    scanned = seconds(lambda: scan(run, asked[40][0]))
+    asked = {f"{length} characters": cut for length, cut in pieces(run).items()}
+    asked["absent words"] = absent(run)
+    scanned = seconds(lambda: scan(run, asked["40 characters"][0]))
     print(f"  reading everything: {1000 * scanned:.0f} ms a search")
-    for length, cut in asked.items():
+    for name, cut in asked.items():
         times = sorted(seconds(lambda p=p: passages.find(run, p, 10)) for p in cut)
         median = statistics.median(times)
         print(
-            f"  {length:4} characters: median {1000 * median:5.1f} ms, slowest "
+            f"  {name:14}: median {1000 * median:5.1f} ms, slowest "
             f"{1000 * times[-1]:5.1f} ms, {scanned / median:5.0f} times faster than reading"
         )
 

@@ -39,6 +39,10 @@ class StorageError(JielongError):
     """The disk refused a write; the unfinished file was removed."""
 
 
+class WorkerLostError(JielongError):
+    """A process that did a part of the work was ended from outside; what is finished is kept."""
+
+
 class ContextLengthError(JielongError):
     """A prompt does not fit the model's context."""
 

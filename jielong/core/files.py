@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,26 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Write all of `data` (text as UTF-8) to `path`, or leave `path` as it was."""
     with atomic_writer(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def removing(folder: Path) -> Iterator[None]:
+    """Take a folder out of sight, delete it when the block has ended.
+
+    A folder of which a kill leaves one half would look like a whole one; this one is there or not.
+    """
+    trash = folder.with_name(f".{folder.name}-done")
+    shutil.rmtree(trash, ignore_errors=True)
+    folder.rename(trash)
+    yield
+    shutil.rmtree(trash)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete the temporary files that a killed run left in `folder`."""
+    for path in folder.rglob(".*.tmp"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def append_line(path: Path, line: str) -> None:

@@ -8,7 +8,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from jielong import __version__
 from jielong.core import config as configs
 from jielong.core.errors import RunDirectoryError
-from jielong.core.files import append_line, sha256_file, write_atomic
+from jielong.core.files import append_line, remove_unfinished, sha256_file, write_atomic
 from jielong.core.resources import peak_rss_bytes
 
 MANIFEST = "manifest.json"
@@ -41,9 +42,11 @@ class RunDir:
         config: Any,  # noqa: ANN401 - any config dataclass
         inputs: Mapping[str, Path] | None = None,
         resume: bool = False,
+        may_change: Collection[str] = (),
     ) -> "RunDir":
         """Start a run in a new directory, or take up an unfinished one again.
 
+        Settings named in `may_change` may be others when the run is resumed.
         Raises `RunDirectoryError` when the directory holds a run and `resume` is not asked for,
         when the run to resume is finished, or when it was started with another configuration.
         """
@@ -51,7 +54,12 @@ class RunDir:
         text = configs.dumps(config)
         inputs = dict(inputs or {})
         if (path / MANIFEST).exists():
-            return cls._reopen(path, stage, text, inputs, resume)
+            run = cls._reopen(path, stage, inputs, resume)
+            _check_same(path, text, may_change)
+            remove_unfinished(path)
+            return run
+        if path.is_dir():
+            remove_unfinished(path)
         if path.is_dir() and {p.name for p in path.iterdir()} - {"config.toml"}:
             raise RunDirectoryError(
                 f"{path}: holds files but no run ({MANIFEST} is missing): give another run_dir, or "
@@ -72,9 +80,7 @@ class RunDir:
         return run
 
     @classmethod
-    def _reopen(
-        cls, path: Path, stage: str, text: str, inputs: dict[str, Path], resume: bool
-    ) -> "RunDir":
+    def _reopen(cls, path: Path, stage: str, inputs: dict[str, Path], resume: bool) -> "RunDir":
         run = open_run(path)
         if not resume:
             raise RunDirectoryError(
@@ -83,11 +89,8 @@ class RunDir:
             )
         if run.finished:
             raise RunDirectoryError(f"{path}: this run is finished: there is nothing to resume")
-        if run.manifest.get("stage") != stage or (path / "config.toml").read_text() != text:
-            raise RunDirectoryError(
-                f"{path}: was started with another configuration (see its config.toml): resume "
-                "with that one, or give another run_dir"
-            )
+        if run.manifest.get("stage") != stage:
+            raise _another(path)
         for name, source in inputs.items():
             if run.manifest["inputs"].get(name) != _fingerprint(source):
                 raise RunDirectoryError(
@@ -135,6 +138,22 @@ class RunDir:
         write_atomic(
             self.path / MANIFEST, json.dumps(self.manifest, ensure_ascii=False, indent=2) + "\n"
         )
+
+
+def _check_same(path: Path, text: str, may_change: Collection[str]) -> None:
+    before, now = (tomllib.loads(t) for t in ((path / "config.toml").read_text("utf-8"), text))
+    for name in may_change:
+        before.pop(name, None)
+        now.pop(name, None)
+    if before != now:
+        raise _another(path)
+
+
+def _another(path: Path) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{path}: was started with another configuration (see its config.toml): resume with that "
+        "one, or give another run_dir"
+    )
 
 
 def is_done(path: Path, config: Any) -> bool:  # noqa: ANN401 - any config dataclass

@@ -3,14 +3,16 @@
 As GPT-3 did (arXiv:2005.14165, appendix C): a text that shares n = 13 units in a row with an
 evaluation item loses them and a window of characters on both sides; pieces that are shorter than
 the window go too, and so does a document that falls into too many pieces. Grams that stand in many
-documents are common phrases and stay. An item of fewer units must occur whole.
+documents are common phrases and stay, unless they are a whole item: that goes however often it was
+said. An item of fewer units must occur whole.
 
 Compared are units in one width and one case, so punctuation and spaces do not matter. Two passes:
 `GramIndex.count` over all documents, part by part, and with the sum of the counts a
 `Decontaminator`, which cleans one document.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,7 +91,9 @@ class GramIndex:
 
     config: DecontaminationConfig
     grams: NDArray[np.uint64]  # sorted and distinct
-    items: dict[str, list[NDArray[np.int64]]]  # of each set, the numbers of each item's grams
+    items: dict[str, list[list[NDArray[np.int64]]]]  # of each set and item, its forms' grams
+    given: dict[str, int]  # of each set, how many items there were, those too short among them
+    beginning: dict[int, list[NDArray[np.int64]]]  # the forms of items by their first gram
     sizes: tuple[int, ...]  # of grams, in units
     slots: NDArray[np.bool_]  # whether a gram begins with these bits; settles most look-ups
 
@@ -103,10 +107,14 @@ class GramIndex:
         return total
 
     def leaked(self, counts: NDArray[np.int64]) -> dict[str, int]:
-        """Of each set, how many items stand in the text at least in part, common grams aside."""
+        """Of each set, how many items stand in the text: in part, or all of their common grams."""
         dirty = (counts > 0) & (counts <= self.config.common)
+
+        def stands(form: NDArray[np.int64]) -> bool:
+            return bool(dirty[form].any() or (counts[form] > 0).all())
+
         return {
-            name: sum(bool(dirty[numbers].any()) for numbers in items)
+            name: sum(any(map(stands, forms)) for forms in items)
             for name, items in self.items.items()
         }
 
@@ -126,26 +134,44 @@ class GramIndex:
                 yield size, starts[found], numbers[found]
 
 
-def build_index(items: Mapping[str, Iterable[str]], config: DecontaminationConfig) -> GramIndex:
-    """Index the texts of each set; those of fewer than `shortest_item` units are left out."""
-    hashes: dict[str, list[NDArray[np.uint64]]] = {}
+def build_index(
+    items: Mapping[str, Sequence[str]],
+    config: DecontaminationConfig,
+    forms: Callable[[str], Iterable[str]] = lambda text: [text],
+) -> GramIndex:
+    """Index the texts of each set; those of fewer than `shortest_item` units are left out.
+
+    `forms` are the spellings of an item that a text may have.
+    """
+    hashes: dict[str, list[list[NDArray[np.uint64]]]] = {}
     sizes: set[int] = set()
     for name, texts in items.items():
-        hashes[name] = []
-        for text in texts:
-            units = hash_units(text).hashes
-            size = min(config.ngram, len(units))
-            if size >= config.shortest_item:
-                sizes.add(size)
-                hashes[name].append(_gram_hashes(units, size))
-    everything = [grams for listed in hashes.values() for grams in listed]
+        found = ([_form(text, config, sizes) for text in forms(item)] for item in texts)
+        found = ([form for form in item if form is not None] for item in found)
+        hashes[name] = [item for item in found if item]
+    everything = [form for listed in hashes.values() for item in listed for form in item]
     grams = distinct(np.concatenate([np.empty(0, dtype=np.uint64), *everything]))
     slots = np.zeros(2 ** (_SLOTS_PER_GRAM * len(grams)).bit_length(), dtype=np.bool_)
     slots[_slot(grams, len(slots))] = True
     numbered = {
-        name: [np.searchsorted(grams, own) for own in listed] for name, listed in hashes.items()
+        name: [[np.searchsorted(grams, form) for form in item] for item in listed]
+        for name, listed in hashes.items()
     }
-    return GramIndex(config, grams, numbered, tuple(sorted(sizes)), slots)
+    beginning: dict[int, list[NDArray[np.int64]]] = defaultdict(list)
+    for form in (form for listed in numbered.values() for item in listed for form in item):
+        beginning[int(form[0])].append(form)
+    given = {name: len(texts) for name, texts in items.items()}
+    return GramIndex(config, grams, numbered, given, dict(beginning), tuple(sorted(sizes)), slots)
+
+
+def _form(text: str, config: DecontaminationConfig, sizes: set[int]) -> NDArray[np.uint64] | None:
+    """The grams of one spelling, whose size is noted; None if it is too short."""
+    units = hash_units(text).hashes
+    size = min(config.ngram, len(units))
+    if size < config.shortest_item:
+        return None
+    sizes.add(size)
+    return _gram_hashes(units, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,15 +200,26 @@ class Decontaminator:
 
     def leaks(self, text: str) -> list[tuple[int, int]]:
         """The spans of `text`, in characters, that stand in an evaluation item; some overlap."""
-        runs = [
-            (start, start + size - 1)
-            for size, starts, numbers in self.index.find(text)
-            for start in starts[self.counts[numbers] <= self.index.config.common].tolist()
-        ]
+        runs: list[tuple[int, int]] = []
+        for size, starts, numbers in self.index.find(text):
+            rare = self.counts[numbers] <= self.index.config.common
+            runs += [(start, start + size - 1) for start in starts[rare].tolist()]
+            for place in np.flatnonzero(~rare).tolist():
+                runs += self._whole(size, starts[place:], numbers[place:])
         if not runs:
             return []
         units = hash_units(text)
         return sorted((int(units.start[first]), int(units.end[last])) for first, last in runs)
+
+    def _whole(
+        self, size: int, starts: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> Iterator[tuple[int, int]]:
+        """The items that stand whole where the first of these grams does."""
+        for form in self.index.beginning.get(int(numbers[0]), ()):
+            last = len(form) - 1
+            follows = last < len(numbers) and starts[last] - starts[0] == last
+            if follows and np.array_equal(numbers[: last + 1], form):
+                yield int(starts[0]), int(starts[last]) + size - 1
 
 
 def _pieces(text: str, spans: Iterable[tuple[int, int]], window: int) -> list[str]:

@@ -3,7 +3,9 @@
 UTF-8 proves itself: text in another encoding is hardly ever valid UTF-8. The others prove nothing,
 because almost any bytes are valid GB18030, so they are judged by what they would say: the share of
 common characters among those that are not ASCII. No table of frequencies is needed for that, since
-GB 2312 and Big5 both put the common characters into a level of their own.
+GB 2312 and Big5 both put the common characters into a level of their own. Korean and Japanese in
+their own code pages (EUC-KR, EUC-JP) fill the same bytes, and are told by what every text of theirs
+has: particles and kana.
 """
 
 import codecs
@@ -13,21 +15,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 _BOMS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-_NARROW = ("utf-8", "gb18030", "cp950")
+_CHINESE = ("gb18030", "cp950")
+_NARROW = ("utf-8", *_CHINESE)
 _WIDE = ("utf-16-le", "utf-16-be")
 _LEAST_PLAUSIBLE = 0.7
 _SAMPLE_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 16  # a longer line is handed on in pieces; an even number, for UTF-16
-_TOO_LONG = "\0"  # which no text holds
-_MOST_FAULTS = 20  # a file with more unreadable lines than this is not read further
+_MOST_TOLD = 20  # unreadable lines of a file; those after them are counted
+_FEWEST_BAD = 1000  # lines: with fewer that are unreadable, no file is given up
 _PRINTABLE_ASCII = re.compile(r"[\t\n\r\x20-\x7e]+")
+_HAN = re.compile("[\u4e00-\u9fff]")
+_KANA = re.compile("[\u3041-\u30ff]")
+_OF_CHINESE = re.compile(
+    "[，的一是不了在有人我他这中大来上国和地到以说时要就出会可你对生能而子那得于着下自之年过发后作里"
+    "這來國說時會對後裡過發著於]"
+)
+_OF_KOREAN = re.compile("[이다는의가을에고한하지은기로도를니서]")
+_LEAST_KOREAN, _FEWEST_KOREAN = 0.2, 4  # of a text: the share of those, and how many of them
+_LEAST_KANA = 0.04
+_FEWEST_JUDGED = 10  # characters: of fewer it cannot be told whether they are Chinese
 _PUNCTUATION = "\u3000、。〈〉《》「」『』【】…—·‘’“”" + "".join(map(chr, range(0xFF01, 0xFF5F)))
 
 
@@ -67,7 +80,7 @@ def common_characters() -> frozenset[str]:
         for lead in leads
         for trail in trails
     }
-    return frozenset(characters - {""}).union(_PUNCTUATION)
+    return frozenset(filter(_HAN.fullmatch, characters)).union(_PUNCTUATION)
 
 
 def common_share(text: str) -> float:
@@ -90,7 +103,8 @@ def detect(sample: bytes) -> str | None:
     plausible = {codec: _plausibility(sample, codec) for codec in candidates}
     best = max(candidates, key=plausible.__getitem__)
     if plausible[best] >= _LEAST_PLAUSIBLE:
-        return best
+        is_other = best in _CHINESE and _is_korean_or_japanese(sample, best)
+        return None if is_other else best
     return "utf-8" if _is_mostly_utf8(sample) else None
 
 
@@ -111,42 +125,89 @@ def texts(stream: ByteStream, encoding: str, faults: list[Fault]) -> Iterator[st
     """
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     for piece in _decoded(stream, encoding, faults):
-        yield newlines.decode(piece.text)
+        if not piece.is_damaged:
+            yield newlines.decode(piece.text)
+        elif piece.is_line_end:
+            yield newlines.decode("\n")
     yield newlines.decode("", final=True)
+
+
+class Line(NamedTuple):
+    """One line of a file with its end, or what is known of one that was left out."""
+
+    offset: int  # in bytes
+    end: int
+    text: str  # of a line that was left out: a quotation mark if it held an odd number of them
+    is_left_out: bool
 
 
 def lines(
     stream: ByteStream, encoding: str, faults: list[Fault], most_bytes: int
-) -> Iterator[tuple[int, str]]:
-    """(offset in bytes, line with its end) of every line that is no longer than `most_bytes`."""
+) -> Iterator[Line]:
+    """Every line; left out are those longer than `most_bytes` and those that cannot be decoded."""
     held: list[str] = []
-    start = 0
+    start, quotes, is_left_out = 0, 0, False
     for piece in _decoded(stream, encoding, faults):
-        if not held:
-            start = piece.offset
-        if piece.end - start <= most_bytes:
-            held.append(piece.text)
-        elif held != [_TOO_LONG]:
+        is_left_out = is_left_out or piece.is_damaged
+        if not is_left_out and piece.end - start > most_bytes:
             faults.append(Fault(start, f"a line of more than {most_bytes:,} bytes"))
-            held = [_TOO_LONG]
+            is_left_out = True
+        held.append(piece.text)
+        if is_left_out:
+            quotes += sum(text.count('"') for text in held)
+            held.clear()
         if piece.is_line_end:
-            if held != [_TOO_LONG]:
-                yield start, "".join(held)
-            held = []
+            text = '"' * (quotes % 2) if is_left_out else "".join(held)
+            yield Line(start, piece.end, text, is_left_out)
+            held, start, quotes, is_left_out = [], piece.end, 0, False
 
 
-@dataclass(frozen=True)
-class _Piece:
+class _Raw(NamedTuple):
     """A line, or a piece of a long one, and where it lies in the file."""
 
     offset: int
-    end: int
-    text: str
+    data: bytes
     is_line_end: bool
 
 
+class _Piece(NamedTuple):
+    """The same as text; of one in a damaged line, only the quotation marks."""
+
+    end: int
+    text: str
+    is_line_end: bool
+    is_damaged: bool
+
+
+class _Damage:
+    """The unreadable lines of a file: the first are told, the others counted."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self._faults = faults
+        self._bad = 0
+        self._lines = 0  # since the first bad one, which is among them
+        self._untold = 0  # where the first that is not told begins
+
+    def add(self, fault: Fault) -> None:
+        self._bad += 1
+        if self._bad <= _MOST_TOLD:
+            self._faults.append(fault)
+        elif self._bad == _MOST_TOLD + 1:
+            self._untold = fault.offset
+
+    def prevails(self) -> bool:
+        """Whether, now that a line has ended, there is too little left to read on for."""
+        self._lines += self._bad > 0
+        return self._bad >= _FEWEST_BAD and 2 * self._bad > self._lines
+
+    def tell_rest(self) -> None:
+        if self._bad > _MOST_TOLD:
+            more = self._bad - _MOST_TOLD
+            self._faults.append(Fault(self._untold, f"{more:,} more unreadable lines"))
+
+
 def _decoded(stream: ByteStream, encoding: str, faults: list[Fault]) -> Iterator[_Piece]:
-    """The lines of a stream; of one that cannot be decoded, what came before in other pieces."""
+    """The lines of a stream, the long ones in pieces."""
     head = _read(stream, _SAMPLE_BYTES)
     settled = detect(head) if encoding == "auto" else _named(encoding, head)
     if settled is None and b"\0" in head:
@@ -156,39 +217,45 @@ def _decoded(stream: ByteStream, encoding: str, faults: list[Fault]) -> Iterator
         settled = None  # until there are lines to judge by that are not ASCII
     newline = "\n".encode(settled or "utf-8")
     pieces = _pieces(io.BufferedReader(_Joined(head, stream), _SAMPLE_BYTES), newline)
-    decoder: codecs.IncrementalDecoder | None = None  # in the middle of a long line
-    skipping, faulty = False, 0
-    for offset, piece, codec in _with_codec(pieces, settled, faults):
-        is_end = piece.endswith(newline) or len(piece) < _PIECE_BYTES
-        if skipping:
-            skipping = not is_end
-            continue
-        if decoder is None and not is_end:
-            decoder = codecs.getincrementaldecoder(codec)()
+    damage, line, is_damaged = _Damage(faults), _LineDecoder(), False
+    for (offset, data, is_line_end), codec in _with_codec(pieces, settled, faults):
         try:
-            text = _decode(piece, codec, decoder, is_end=is_end)
+            text = "" if is_damaged else line.decode(data, codec, is_end=is_line_end)
         except UnicodeDecodeError as error:
-            start = offset + error.start - (len(error.object) - len(piece))
-            faults.append(Fault(start, f"not {codec} ({error.reason})"))
-            faulty += 1
-            text, skipping, decoder = "\n", not is_end, None
-        if faulty == _MOST_FAULTS:
-            faults.append(Fault(offset + len(piece), "too many unreadable lines: read no further"))
-            return
-        text = text if offset else text.removeprefix("\ufeff")
-        yield _Piece(offset, offset + len(piece), text, is_end or skipping)
+            start = offset + error.start - (len(error.object) - len(data))
+            damage.add(Fault(start, f"not {codec} ({error.reason})"))
+            text, line, is_damaged = "", _LineDecoder(), True
+        if is_damaged:
+            text = '"' * data.decode(codec, "replace").count('"')
+        elif not offset:
+            text = text.removeprefix("\ufeff")
+        yield _Piece(offset + len(data), text, is_line_end, is_damaged)
+        if is_line_end:
+            is_damaged = False
+            if damage.prevails():
+                reason = "most lines since the first unreadable one are: read no further"
+                faults.append(Fault(offset + len(data), reason))
+                break
+    damage.tell_rest()
+
+
+class _LineDecoder:
+    """Decodes lines that may come in pieces; the codec may change after pieces of ASCII."""
+
+    def __init__(self) -> None:
+        self._codec = ""
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    def decode(self, piece: bytes, codec: str, *, is_end: bool) -> str:
+        if codec != self._codec and (self._decoder or not is_end):
+            self._codec, self._decoder = codec, codecs.getincrementaldecoder(codec)()
+        text = self._decoder.decode(piece, is_end) if self._decoder else piece.decode(codec)
         if is_end:
-            decoder = None
-
-
-def _decode(
-    piece: bytes, codec: str, decoder: codecs.IncrementalDecoder | None, *, is_end: bool
-) -> str:
-    text = decoder.decode(piece, is_end) if decoder else piece.decode(codec)
-    if "\0" in text:
-        start = len(text[: text.index("\0")].encode(codec))
-        raise UnicodeDecodeError(codec, piece, start, start + 1, "a zero byte")
-    return text
+            self._codec, self._decoder = "", None
+        if "\0" in text:
+            start = len(text[: text.index("\0")].encode(codec))
+            raise UnicodeDecodeError(codec, piece, start, start + 1, "a zero byte")
+        return text
 
 
 def _named(encoding: str, head: bytes) -> str:
@@ -200,45 +267,45 @@ def _named(encoding: str, head: bytes) -> str:
 
 
 def _with_codec(
-    pieces: Iterator[tuple[int, bytes]], codec: str | None, faults: list[Fault]
-) -> Iterator[tuple[int, bytes, str]]:
+    pieces: Iterator[_Raw], codec: str | None, faults: list[Fault]
+) -> Iterator[tuple[_Raw, str]]:
     """Each piece with its codec, which is judged by the first lines that are not ASCII."""
     if codec is None:
-        held: list[tuple[int, bytes]] = []
+        held: list[_Raw] = []
         held_bytes = 0
-        for offset, piece in pieces:
-            if not held and piece.isascii():
-                yield offset, piece, "utf-8"
+        for piece in pieces:
+            if not held and piece.data.isascii():
+                yield piece, "utf-8"
                 continue
-            held.append((offset, piece))
-            held_bytes += len(piece)
+            held.append(piece)
+            held_bytes += len(piece.data)
             if held_bytes >= _SAMPLE_BYTES:
                 break
         if not held:
             return
-        codec = detect(b"".join(piece for _, piece in held))
+        codec = detect(b"".join(piece.data for piece in held))
         if codec is None or codec in _WIDE:
-            offset, piece = held[0]
-            start = next(place for place, byte in enumerate(piece) if byte > 0x7F)
+            offset, data, _ = held[0]
+            start = next(place for place, byte in enumerate(data) if byte > 0x7F)
             faults.append(Fault(offset + start, "neither UTF-8, UTF-16, GB18030 nor Big5"))
             return
         pieces = chain(held, pieces)
-    for offset, piece in pieces:
-        yield offset, piece, codec
+    for piece in pieces:
+        yield piece, codec
 
 
-def _pieces(stream: io.BufferedReader, newline: bytes) -> Iterator[tuple[int, bytes]]:
-    """(offset, bytes) of each line or, of a long one, of each piece."""
+def _pieces(stream: io.BufferedReader, newline: bytes) -> Iterator[_Raw]:
+    """Each line or, of a long one, each piece."""
     offset = 0
     while True:
         if len(newline) == 1:
-            piece = stream.readline(_PIECE_BYTES)
+            data = stream.readline(_PIECE_BYTES)
         else:
-            piece = _read_wide_line(stream, newline)
-        if not piece:
+            data = _read_wide_line(stream, newline)
+        if not data:
             return
-        yield offset, piece
-        offset += len(piece)
+        yield _Raw(offset, data, data.endswith(newline) or not stream.peek(1))
+        offset += len(data)
 
 
 def _read_wide_line(stream: io.BufferedReader, newline: bytes) -> bytes:
@@ -306,9 +373,8 @@ def _plausibility(sample: bytes, codec: str) -> float:
         rest = _PRINTABLE_ASCII.sub("", sample.decode(codec, "replace"))
         if not rest:
             return 0.0
-        return (
-            1 - rest.count("\ufffd") / len(rest) if codec == "utf-8" else _common(rest) / len(rest)
-        )
+        lost = rest.count("\ufffd")
+        return 1 - lost / len(rest) if codec == "utf-8" else (_common(rest) - lost) / len(rest)
     text = sample[: len(sample) // 2 * 2].decode(codec, "replace")
     rest = _PRINTABLE_ASCII.sub("", text)
     return (len(text) - len(rest) + _common(rest)) / len(text) if text else 0.0
@@ -316,3 +382,17 @@ def _plausibility(sample: bytes, codec: str) -> float:
 
 def _common(text: str) -> int:
     return sum(map(common_characters().__contains__, text))
+
+
+def _is_korean_or_japanese(sample: bytes, codec: str) -> bool:
+    """Whether bytes that would be common Chinese are likelier EUC-KR or EUC-JP."""
+    rest = _PRINTABLE_ASCII.sub("", sample.decode(codec, "replace"))
+    if len(rest) < _FEWEST_JUDGED:
+        return False
+    chinese = len(_OF_CHINESE.findall(rest))
+    korean = _OF_KOREAN.findall(sample.decode("euc_kr", "replace"))
+    is_varied = len(set(korean)) >= _FEWEST_KOREAN
+    is_korean = is_varied and len(korean) > max(_LEAST_KOREAN * len(rest), 2 * chinese)
+    japanese = sample.decode("euc_jp", "replace")  # Big5 is full of what is no EUC-JP
+    kana = len(_KANA.findall(japanese)) - japanese.count("\ufffd")
+    return is_korean or kana > max(_LEAST_KANA * len(rest), chinese)

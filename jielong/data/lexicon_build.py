@@ -23,13 +23,17 @@ _EN_SENTENCE = re.compile(rf"[A-Z][a-z]*(?:['-][a-z]+)*(?:[,;:]? {_EN_TOKEN})+[.
 _EN_WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 
 
-def build(corpus: Corpus, held_out: str = "") -> Lexicon:
+def build(
+    corpus: Corpus, held_out: str = "", is_leaked: Callable[[str], bool] | None = None
+) -> Lexicon:
     """The lexicon of whichever sources the corpus has.
 
-    A sentence that stands in the `held_out` text is left out: what measures the language model must
-    not come back as a demonstration.
+    A sentence that stands in the `held_out` text, or of which `is_leaked` says that it stands in an
+    exam, is left out: what measures the model must not come back as a demonstration.
     """
     sentences = [s for s in _sentences(corpus) if s["text"] not in held_out]
+    if is_leaked is not None:
+        sentences = [s for s in sentences if not is_leaked(s["text"])]
     words_zh = _common_zh(sentences, corpus)
     wanted = {word for pair in corpus.pairs for word in pair.words} | set(words_zh)
     return Lexicon(

@@ -5,7 +5,8 @@ Three accidents are common with Chinese: UTF-8 read as GB18030 (`浣犲ソ`), UT
 it right: that has to succeed strictly, and what it says has to be common Chinese where it was not
 before. Accidents between Western encodings, of which no common Chinese comes, are left to ftfy
 without those of its rules that turn Chinese punctuation and quotes into ASCII. What lost bytes on
-the way cannot be restored: such a line is dropped.
+the way cannot be restored: a line that is in pieces is dropped. One sign of a lost character costs
+no line, and neither does a mention of such a sign.
 """
 
 import re
@@ -13,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from jielong.core.optional import load
 from jielong.data.encoding import common_share
 
 MIN_GAIN = 0.3
@@ -24,6 +24,7 @@ _FEWEST_DISTINCT = 2  # characters: `°±` and `····` are GB18030 for a Chin
 _LONGEST_CHARACTER = 3  # bytes of UTF-8 for a Han character
 _LOST = ("\ufffd", "锟斤拷", "烫烫烫", "屯屯屯")
 """What stands for bytes that are gone: U+FFFD, the same read as GB18030, and unset memory."""
+_MOST_LOST = 0.25  # of a line's characters, in signs that are repeated: no text is quoted like that
 
 _ABOVE_ASCII = re.compile("[^\x00-\x7f]")
 
@@ -73,7 +74,7 @@ def _characters(pairs: Iterable[bytes]) -> str:
 
 def _repaired(line: str, min_gain: float) -> str | None:
     """The line as it was meant, the line itself where it is clean, or None where it is lost."""
-    if any(sign in line for sign in _LOST):
+    if _is_in_pieces(line):
         return None
     if _is_clean(line):
         return line
@@ -96,6 +97,13 @@ def _repaired(line: str, min_gain: float) -> str | None:
     if by_ftfy != line and common_share(by_ftfy) >= before and _is_clean(by_ftfy):
         return by_ftfy
     return None if is_lost else line
+
+
+def _is_in_pieces(line: str) -> bool:
+    """Whether signs of what is lost make up much of the line, one of them again and again."""
+    counts = {sign: line.count(sign) for sign in _LOST}
+    lost = sum(len(sign) * count for sign, count in counts.items() if count > 1)
+    return lost > _MOST_LOST * len("".join(line.split()))
 
 
 def _makes_sense(text: str) -> bool:
@@ -132,14 +140,17 @@ def _decoded(data: bytes, codec: str) -> tuple[str, bool]:
 
 
 def _fix_encoding(line: str) -> str:
-    ftfy = load("ftfy", "repairing mojibake")
+    import ftfy
+
     return ftfy.fix_encoding(line, _ftfy_settings())
 
 
 @cache
 def _ftfy_settings() -> Any:  # noqa: ANN401 - a type of ftfy, which is loaded only when needed
     """Only what concerns encodings: Chinese punctuation, quotes and widths stay as they are."""
-    return load("ftfy", "repairing mojibake").TextFixerConfig(
+    import ftfy
+
+    return ftfy.TextFixerConfig(
         fix_character_width=False,
         uncurl_quotes=False,
         fix_latin_ligatures=False,

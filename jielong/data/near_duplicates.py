@@ -8,7 +8,7 @@ Memory: band by band from files, about 100 bytes a document whatever its length,
 each pair that shares a key. Only the documents of such pairs are read again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -56,10 +56,12 @@ def find(
     rank: NDArray[np.uint32],
     fetch: Fetch,
     config: NearConfig,
-) -> list[NearDuplicate]:
+    left: NDArray[np.bool_] | None = None,
+) -> Iterator[NearDuplicate]:
     """The documents that go, in the order of their ranks.
 
-    `parts` are the files of band keys, `rank` is that of every document, part after part.
+    `parts` are the files of band keys, `rank` is that of every document, part after part; `left`
+    says which of them take part, if not all do.
     """
     place = np.argsort(rank)  # from a rank back to the document's number
     starts = np.cumsum([0, *(_open(part).shape[1] for part in parts)])
@@ -72,25 +74,28 @@ def find(
     def shingles_of(of_rank: int) -> NDArray[np.uint64]:
         return shingles(fetch(*locate(of_rank)), config.ngram)
 
-    gone: dict[int, NearDuplicate] = {}
+    gone = np.zeros(len(rank), dtype=np.bool_)
     # Sorted by the later of the two: whether the earlier one stays is settled by then.
-    for later, earlier in map(np.ndarray.tolist, candidate_pairs(parts, rank)):
-        if later in gone or earlier in gone:
+    for later, earlier in map(np.ndarray.tolist, candidate_pairs(parts, rank, left)):
+        if gone[later] or gone[earlier]:
             continue
         similarity = jaccard(shingles_of(later), shingles_of(earlier))
         if similarity >= config.jaccard:
-            gone[later] = NearDuplicate(
-                document=locate(later), kept=locate(earlier), jaccard=similarity
-            )
-    return list(gone.values())
+            gone[later] = True
+            yield NearDuplicate(document=locate(later), kept=locate(earlier), jaccard=similarity)
 
 
-def candidate_pairs(parts: Sequence[Path], rank: NDArray[np.uint32]) -> NDArray[np.uint32]:
+def candidate_pairs(
+    parts: Sequence[Path], rank: NDArray[np.uint32], left: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint32]:
     """The pairs (later rank, earlier rank) that share a key in some band, sorted."""
     pairs = np.empty(0, dtype=np.uint64)
     for band in range(len(_open(parts[0])) if parts else 0):
-        # Opened anew for each band: a file that stays mapped stays in memory once it was read.
-        keys = np.concatenate([_open(part)[band] for part in parts])
+        # Opened anew for each band, and copied: a file that stays mapped stays open, and stays in
+        # memory once it was read.
+        keys = np.concatenate([np.array(_open(part)[band]) for part in parts])
+        if left is not None:
+            keys[~left] = NO_KEY
         pairs = distinct(np.concatenate([pairs, _pairs_of_band(keys, rank)]))
     return np.stack([pairs >> _HALF, pairs], axis=1).astype(np.uint32)
 

@@ -4,7 +4,8 @@ Compared is the form that deduplication compares: letters and digits in one widt
 a quotation is found whatever its punctuation. The index, `passages.sqlite` beside the documents,
 lists for each run of three characters the documents that hold it (SQLite's FTS5 with its trigram
 tokenizer, without the text and without positions) and where each document's line begins. A search
-intersects the lists of the passage's trigrams, then reads the lines that are left to make sure.
+intersects the lists of the passage's trigrams, then reads the lines that are left to make sure, up
+to a limit: a short passage that stands nowhere may be made of trigrams that stand everywhere.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from rich.text import Text
@@ -31,6 +33,7 @@ RUN = 13  # characters: what must be shared to count as near, the length used fo
 
 _FORMAT = 1
 _EDGE = "  "  # after each text, so that its last characters begin a trigram too
+_MOST_READ = 5000  # documents that are read for whole matches: about two seconds' work
 _CONTEXT = 60  # characters shown on each side
 _WHOLE = 400  # characters of a passage that are shown before its middle is left out
 _ASKED = 64  # trigrams of a long passage that are looked up
@@ -74,6 +77,7 @@ class Found:
     hits: tuple[Hit, ...]
     near: tuple[Hit, ...]
     more: bool  # whether further documents hold the passage
+    unread: int = 0  # documents that may hold it too, but were not read
 
 
 def find(run: RunDir, passage: str, limit: int) -> Found:
@@ -87,14 +91,17 @@ def find(run: RunDir, passage: str, limit: int) -> Found:
         raise DataError(f"text: {passage!r}: has no letter or digit to look for: give some words")
     with closing(_open(run)) as base:
         hits: list[Hit] = []
-        for number in _candidates(base, form):
+        candidates, unread = _candidates(base, form), 0
+        for number in islice(candidates, _MOST_READ):
             hit = _read(run, base, number, form)
             if hit:
                 hits.append(hit)
             if len(hits) > limit:
                 break
+        else:
+            unread = sum(1 for _ in candidates)
         near = () if hits else _near(run, base, form, limit)
-    return Found(tuple(hits[:limit]), near, more=len(hits) > limit)
+    return Found(tuple(hits[:limit]), near, more=len(hits) > limit, unread=unread)
 
 
 def describe(found: Found) -> Text:
@@ -102,10 +109,14 @@ def describe(found: Found) -> Text:
     lines = [_described(hit) for hit in found.hits or found.near]
     if found.more:
         lines.append(Text("There are more: -k N shows N of them.", style="dim"))
+    if found.unread:
+        unread = f"Not read: {found.unread:,} more documents that may hold this: give more words."
+        lines.append(Text(unread, style="dim"))
+    which = "None of the first documents" if found.unread else "No document"
     if found.near:
-        lines.insert(0, Text("No document holds this. These come near:"))
+        lines.insert(0, Text(f"{which} holds this. These come near:"))
     elif not found.hits:
-        lines.append(Text("No document holds this, and none comes near."))
+        lines.insert(0, Text(f"{which} holds this, and none comes near."))
     return Text("\n").join(lines)
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from jielong.core.errors import DataError
 from jielong.core.files import atomic_writer
@@ -20,7 +21,9 @@ from jielong.core.seeds import generator
 @dataclass(frozen=True)
 class Shard:
     """`tokens` (N,) ids; `starts` (D,) where each document's `<bos>` stands; `languages` (D,);
-    `text_bytes` (D,) the UTF-8 length of each document's text."""
+    `text_bytes` (D,) the UTF-8 length of each document's text.
+
+    On disk the ids are `NAME.npy`, which is mapped and not read, and the rest is `NAME.npz`."""
 
     tokens: np.ndarray
     starts: np.ndarray
@@ -37,50 +40,85 @@ class Shard:
             starts.append(len(ids))
             ids.append(bos)
             ids.extend(document)
-        if not starts:
-            raise DataError(
-                "no documents: the corpus is empty after preparation: check its sources"
-            )
         tokens = np.frombuffer(ids, dtype=np.uint32)
-        narrow = np.uint16 if tokens.max() < 2**16 else np.uint32
+        narrow = np.uint16 if tokens.max(initial=0) < 2**16 else np.uint32
         return cls(
             tokens.astype(narrow),
             np.array(starts, dtype=np.int64),
-            np.array(languages),
-            np.array(sizes),
-        )
-
-    def take(self, numbers: np.ndarray) -> "Shard":
-        """The documents with these numbers in this order, some of them perhaps several times."""
-        ends = np.append(self.starts[1:], len(self.tokens))
-        lengths = (ends - self.starts)[numbers]
-        pieces = [self.tokens[self.starts[n] : ends[n]] for n in numbers]
-        return Shard(
-            np.concatenate(pieces),
-            np.cumsum(lengths) - lengths,
-            self.languages[numbers],
-            self.text_bytes[numbers],
+            np.array(languages, dtype=np.str_),
+            np.array(sizes, dtype=np.int64),
         )
 
     def save(self, path: Path) -> None:
-        """Write a NumPy archive."""
-        with atomic_writer(path) as file:
-            np.savez(
-                file,
-                tokens=self.tokens,
-                starts=self.starts,
-                languages=self.languages,
-                text_bytes=self.text_bytes,
-            )
+        """Write both files; `path` is that of the `.npz`, which appears last."""
+        join([self], path)
+
+    def save_taken(self, numbers: np.ndarray, path: Path) -> None:
+        """Write a shard of the documents with these numbers in this order, some perhaps again."""
+        ends = np.append(self.starts[1:], len(self.tokens))
+        lengths = (ends - self.starts)[numbers]
+        rest = (np.cumsum(lengths) - lengths, self.languages[numbers], self.text_bytes[numbers])
+        pieces = (self.tokens[self.starts[n] : ends[n]] for n in numbers)
+        _write(path, pieces, (int(lengths.sum()), self.tokens.dtype), *rest)
 
     @classmethod
     def load(cls, path: Path) -> "Shard":
         """Read what `save` wrote; raises `DataError` when the file is missing or damaged."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                return cls(**{name: archive[name] for name in archive.files})
+                index = {name: archive[name] for name in archive.files}
+            tokens = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+            count = int(index.pop("count"))
+            shard = cls(tokens, **index)
         except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise many kinds
             raise DataError(f"{path}: not a token shard ({error}): run tokenize anew") from None
+        if len(tokens) != count:
+            raise DataError(f"{path}: not a token shard (its ids are another's): run tokenize anew")
+        return shard
+
+
+def join(parts: Sequence[Shard], path: Path) -> None:
+    """Write one shard of all parts' documents, in order; no more than a part is ever in memory.
+
+    Raises `DataError` when there is no document.
+    """
+    counts = [len(part.tokens) for part in parts]
+    if not sum(counts):
+        raise DataError("no documents: the corpus is empty after preparation: check its sources")
+    before = np.cumsum([0, *counts[:-1]])
+    kind = np.result_type(*(part.tokens.dtype for part in parts))
+    _write(
+        path,
+        (part.tokens for part in parts),
+        (sum(counts), kind),
+        np.concatenate([part.starts + first for part, first in zip(parts, before, strict=True)]),
+        np.concatenate([part.languages for part in parts]),
+        np.concatenate([part.text_bytes for part in parts]),
+    )
+
+
+def _write(
+    path: Path,
+    pieces: Iterable[np.ndarray],
+    shape: tuple[int, np.dtype],
+    starts: np.ndarray,
+    languages: np.ndarray,
+    text_bytes: np.ndarray,
+) -> None:
+    count, kind = shape
+    with atomic_writer(path.with_suffix(".npy")) as file:
+        header = {"descr": dtype_to_descr(kind), "fortran_order": False, "shape": (count,)}
+        write_array_header_1_0(file, header)
+        for piece in pieces:
+            file.write(np.ascontiguousarray(piece, dtype=kind).data)
+    with atomic_writer(path) as file:
+        np.savez(
+            file,
+            count=np.array(count),
+            starts=starts,
+            languages=languages,
+            text_bytes=text_bytes,
+        )
 
 
 def window_rows(tokens: np.ndarray, length: int, batch: int, seed: int, step: int) -> np.ndarray:

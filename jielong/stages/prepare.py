@@ -6,21 +6,26 @@ order. The same recipe writes the same bytes with any number of workers, and aft
 
 import json
 import platform
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jielong.core import config as configs
-from jielong.core import json_lines
 from jielong.core.errors import DataError
-from jielong.core.files import atomic_writer, canonical_json, sha256_file, sha256_json
+from jielong.core.files import (
+    atomic_writer,
+    canonical_json,
+    removing,
+    sha256_file,
+    sha256_json,
+)
 from jielong.core.progress import say
-from jielong.core.run_dir import MANIFEST, RunDir
+from jielong.core.run_dir import RunDir
 from jielong.core.seeds import derive
 from jielong.data import fetch, lexicon_build, mixture, mojibake, sources
 from jielong.data.clean import normalise
@@ -32,27 +37,25 @@ from jielong.data.filters.language import LanguageConfig
 from jielong.data.filters.personal import PersonalConfig
 from jielong.data.minhash import NearConfig
 from jielong.data.mixture import PhaseConfig
-from jielong.data.pipeline import evidence
+from jielong.data.pipeline import evidence, figures, parts
 from jielong.data.pipeline.assemble import Chosen, choose
 from jielong.data.pipeline.engine import EngineConfig
 from jielong.data.pipeline.inputs import FILES, Reader, lexicon_members, plan
-from jielong.data.pipeline.late import DecontaminationStep, QualityStep, gram_index
+from jielong.data.pipeline.late import (
+    DecontaminationStep,
+    QualityStep,
+    gram_index,
+    searched,
+    stands_in,
+)
 from jielong.data.pipeline.outputs import dropped_line
 from jielong.data.pipeline.phases import Pipeline
 from jielong.data.pipeline.tally import Tally
+from jielong.data.prepared import read_lines
+from jielong.data.readers.find import expand_home, find
 from jielong.data.readers.options import FileOptions
 
-SIDES = ("train", "valid")
 _TOLD = 20  # rejected pieces of input that are shown at once
-_REPEAT, _CAP = "dropped.duplicate.", "dropped.over_cap"
-_LATE = ("dropped.quality.", "dropped.decontaminate.")
-_STEPS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
-    ("extracted", "clean", lambda rule: not rule.startswith((_REPEAT, _CAP, *_LATE))),
-    ("clean", "unique", lambda rule: rule.startswith(_REPEAT)),
-    ("unique", "selected", lambda rule: rule.startswith(_LATE)),
-    ("selected", "kept", lambda rule: rule == _CAP),
-)
-"""(what goes in, what comes out, the rules that drop on the way)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,26 +96,39 @@ class PrepareConfig:
             raise ValueError("sources: empty: name a source, or give files of your own")
         if not 0 < self.valid_share < 1:
             raise ValueError(f"valid_share: {self.valid_share}: must lie between 0 and 1")
-        for name in self.phases:
+        for name, phase in self.phases.items():
             if not name.isidentifier():
                 raise ValueError(f"phases: {name!r}: name a phase with letters, digits and _")
+            self._check_names(f"phases.{name}.weights", phase.weights)
+        if self.quality:
+            self._check_names("quality.positives", self.quality.positives)
+
+    def _check_names(self, where: str, given: Iterable[str]) -> None:
+        known = [*self.sources, *([FILES] if self.files else [])]
+        for name in given:
+            if name not in known:
+                raise ValueError(
+                    f"{where}.{name}: no source of this recipe: choose from {', '.join(known)}"
+                )
 
 
 def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     """Write documents/{train,valid}.jsonl and lexicon.json into the run directory."""
     chosen = [sources.lookup(name) for name in config.sources]
     fetched = fetch.fetch_all(chosen, _cache(config))
-    planned = plan(chosen, fetched.paths, config.files)
-    quality, exams = config.quality, config.decontaminate
-    if quality:
-        quality = replace(quality, negatives=_absolute(quality.negatives))
-    if exams:
-        exams = replace(exams, files=_absolute(exams.files))
-        gram_index(exams)  # a file that cannot be read is told before anything is written
-    run_dir = RunDir.create(config.run_dir, stage="prepare", config=config, resume=resume)
+    planned = plan(chosen, fetched.paths, config.files, config.file_options)
+    quality, exams, inputs = _late_rules(config)
+    run_dir = RunDir.create(
+        config.run_dir,
+        stage="prepare",
+        config=config,
+        inputs=inputs,
+        resume=resume,
+        may_change=("engine",),
+    )
     names = [*config.sources, FILES]
     pipeline = Pipeline(
-        work=run_dir.path.resolve() / "work",
+        work=run_dir.path.resolve() / figures.WORK,
         parts=planned,
         read=Reader(fetched.paths, config.file_options, Path.cwd()),
         blocks={name: _blocks(config, name) for name in names},
@@ -125,58 +141,77 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
         engine=config.engine,
     )
     seconds = pipeline.run()
+    tally = pipeline.tally()
+    _write_evidence(pipeline, run_dir.path)
+    parts.write_hashes(planned, run_dir.path / "files.jsonl")
     caps = {name: source.max_mb * 1e6 for name, source in config.sources.items()}
     picked = choose(pipeline.catalogues(), names, caps, config.valid_share, config.seed)
-    _refuse_an_empty_side(picked)
-    tally = pipeline.tally()
+    _refuse_an_empty_side(picked, tally)
     _write_sides(pipeline, picked, tally, run_dir.path)
-    evidence.write_dropped(pipeline, run_dir.path / "dropped")
-    evidence.write_duplicates(pipeline, run_dir.path / "duplicates.jsonl")
-    evidence.write_rejected(pipeline, run_dir.path / "rejected.jsonl")
-    _tell_rejected(run_dir.path / "rejected.jsonl")
-    _write_lexicon(chosen, fetched.paths, run_dir.path)
+    _write_lexicon(chosen, fetched.paths, exams, run_dir.path)
     phases = _write_phases(config, run_dir.path)
-    report = _report(chosen, names, tally, config.file_options.licence)
+    report = figures.report(chosen, names, tally, config.file_options.licence)
     for name, reason in fetched.skipped.items():
         report[name]["skipped"] = reason
-    _remove(pipeline.work)
-    run_dir.finish(
-        {
-            "python": platform.python_version(),
-            "recipe_sha256": _recipe_hash(config),
-            "sources": report,
-            "funnel": _funnel(tally),
-            "phase_seconds": seconds,
-            "phases": phases,
-            "outputs": _hashes(run_dir.path),
-        }
-    )
-    _announce(report, run_dir.path)
+    found = {
+        "python": platform.python_version(),
+        "recipe_sha256": _recipe_hash(config),
+        "sources": report,
+        "funnel": figures.funnel(tally),
+        "decontaminate": _searched(pipeline, exams),
+        "phase_seconds": seconds,
+        "phases": phases,
+        "outputs": figures.hashes(run_dir.path),
+    }
+    with removing(pipeline.work):  # aside first: half of it would look like work to go on with
+        run_dir.finish(found)
+    _announce(report, config, run_dir.path)
     return run_dir.path
 
 
-def _remove(work: Path) -> None:
-    """All of it at once: half a work folder would look like one to go on with."""
-    trash = work.with_name(".work-done")
-    shutil.rmtree(trash, ignore_errors=True)
-    work.rename(trash)
-    shutil.rmtree(trash)
+def _late_rules(
+    config: PrepareConfig,
+) -> tuple[QualityStep | None, DecontaminationStep | None, dict[str, Path]]:
+    """The rules that read files of their own, with those files, which must not change meanwhile."""
+    quality, exams = config.quality, config.decontaminate
+    inputs: dict[str, Path] = {}
+    if quality:
+        files = _files(quality.negatives, "quality.negatives")
+        quality = replace(quality, negatives=files)
+        inputs |= {name: Path(name) for name in files}
+    if exams:
+        files = _files(exams.files, "decontaminate.files")
+        exams = replace(exams, files=files, masked=config.personal.kinds if config.personal else ())
+        gram_index(exams)  # a file that cannot be read is told before anything is written
+        inputs |= {name: Path(name) for name in files}
+    return quality, exams, inputs
 
 
-def _absolute(patterns: Sequence[str]) -> tuple[str, ...]:
+def _files(patterns: Sequence[str], key: str) -> tuple[str, ...]:
+    return tuple(str(file.path) for file in find(_absolute(patterns, key)))
+
+
+def _write_evidence(pipeline: Pipeline, folder: Path) -> None:
+    """What was left out and why, before anything can be said of the rest."""
+    evidence.write_dropped(pipeline, folder / "dropped")
+    evidence.write_duplicates(pipeline, folder / "duplicates.jsonl")
+    evidence.write_rejected(pipeline, folder / "rejected.jsonl")
+    _tell_rejected(folder / "rejected.jsonl")
+
+
+def _absolute(patterns: Sequence[str], key: str) -> tuple[str, ...]:
     """Patterns that mean the same wherever a worker stands."""
-    return tuple(str(Path.cwd() / Path(pattern).expanduser()) for pattern in patterns)
+    return tuple(str(Path.cwd() / expand_home(pattern, key)) for pattern in patterns)
 
 
 def _cache(config: PrepareConfig) -> fetch.Cache:
     copies = {
-        name: Path(source.path).expanduser()
+        name: expand_home(source.path, f"sources.{name}.path")
         for name, source in config.sources.items()
         if source.path is not None
     }
-    return fetch.Cache(
-        directory=Path(config.cache_dir).expanduser(), offline=config.offline, local_copies=copies
-    )
+    directory = expand_home(config.cache_dir, "cache_dir")
+    return fetch.Cache(directory=directory, offline=config.offline, local_copies=copies)
 
 
 def _blocks(config: PrepareConfig, source: str) -> tuple[Block, ...]:
@@ -195,7 +230,10 @@ def _blocks(config: PrepareConfig, source: str) -> tuple[Block, ...]:
 
 def _repaired(document: Document) -> Document | Dropped:
     """Characters that were read in a wrong encoding, read again in the right one."""
-    return replace(document, text=mojibake.repair(document.text))
+    text = mojibake.repair(document.text)
+    if document.text.strip() and not text.strip():
+        return Dropped(document=document, rule="mojibake", detail="every line has lost bytes")
+    return replace(document, text=text)
 
 
 def _spelling(document: Document) -> Document | Dropped:
@@ -206,18 +244,22 @@ def _spelling(document: Document) -> Document | Dropped:
     return Dropped(document=document, rule="empty", detail="no character is left")
 
 
-def _refuse_an_empty_side(picked: Chosen) -> None:
-    for side in ("train", "valid"):
+def _refuse_an_empty_side(picked: Chosen, tally: Tally) -> None:
+    for side in figures.SIDES:
         if not getattr(picked, side):
+            left, read = len(picked.train) + len(picked.valid), tally.totals()["extracted"]
+            rules = figures.dropped(tally).most_common(3)
+            reasons = ", ".join(f"{count} by {rule}" for rule, count in rules)
             raise DataError(
-                f"sources and files: {len(picked.train) + len(picked.valid)} document(s), which "
-                f"leaves none for {side}: add text, or raise max_mb"
+                f"sources and files: {left} of {read} document(s) are left, which gives none for "
+                f"{side}{f' (dropped: {reasons})' if reasons else ''}: add text, raise max_mb, or "
+                "loosen the rule (see dropped/ and rejected.jsonl)"
             )
 
 
 def _write_sides(pipeline: Pipeline, picked: Chosen, tally: Tally, folder: Path) -> None:
     """Both sides in their order."""
-    for side in SIDES:
+    for side in figures.SIDES:
         with atomic_writer(folder / "documents" / f"{side}.jsonl") as file:
             for document in pipeline.documents(getattr(picked, side)):
                 tally.count(side, document)
@@ -272,82 +314,45 @@ def _record(document: Document) -> dict[str, str]:
     return {name: getattr(document, name) for name in ("id", "text", "lang", "source")}
 
 
+def _searched(pipeline: Pipeline, exams: DecontaminationStep | None) -> dict[str, Any]:
+    """What was looked for and found of evaluation items, and in which files they are."""
+    if exams is None:
+        return {}
+    sets = searched(pipeline.at, exams)
+    for name, found in sets.items():
+        say(
+            f"decontaminate: {name}: {found['searched']} of {found['items']} texts are long enough "
+            f"to be looked for; {found['leaked']} stood in the corpus"
+        )
+    return {
+        "sets": sets,
+        "files": {Path(name).name: sha256_file(Path(name)) for name in exams.files},
+    }
+
+
 def _write_lexicon(
-    chosen: Sequence[sources.Source], paths: Mapping[str, Path], folder: Path
+    chosen: Sequence[sources.Source],
+    paths: Mapping[str, Path],
+    exams: DecontaminationStep | None,
+    folder: Path,
 ) -> None:
-    """The words that tasks are made of; no sentence of the held-out text is among them."""
-    records = json_lines.read(folder / "documents" / "valid.jsonl")
-    held_out = "\n".join(record["text"] for _, record in records)
+    """The words that tasks are made of; no sentence of held-out text or of an exam among them."""
+    is_leaked = partial(stands_in, gram_index(exams)) if exams else None
+    records = read_lines(folder / "documents" / "valid.jsonl")
+    held_out = "\n".join(line.record["text"] for line in records)
     with_stdlib = any(source.id == "stdlib" for source in chosen)
     parsed = corpus.parse(lexicon_members(chosen, paths), with_stdlib=with_stdlib)
-    lexicon_build.build(parsed, held_out).save(folder / "lexicon.json")
+    lexicon_build.build(parsed, held_out, is_leaked).save(folder / "lexicon.json")
 
 
 def _tell_rejected(path: Path) -> None:
     """One line for each of the first pieces of input that could not be read."""
-    rejected = [record for _, record in json_lines.read(path)]
-    for record in rejected[:_TOLD]:
-        say(f"not read: {record['file']}: {record['offset']}: {record['reason']}")
-    if len(rejected) > _TOLD:
-        say(f"not read: {len(rejected) - _TOLD} more: see {path}")
-
-
-def _report(
-    chosen: Sequence[sources.Source], names: Sequence[str], tally: Tally, licence: str
-) -> dict[str, dict[str, Any]]:
-    """The manifest's figures of every source; `licence` is what the user says of the files."""
-    terms = {source.id: _terms(source) for source in chosen}
-    terms[FILES] = {"licence": licence}
-    return {
-        name: terms.get(name, {}) | _figures(name, tally)
-        for name in names
-        if name != FILES or tally.documents[name, "extracted"]
-    }
-
-
-def _terms(source: sources.Source) -> dict[str, Any]:
-    """What the source is and under which terms it came."""
-    terms = {
-        "licence": source.licence,
-        "licence_class": source.licence_class,
-        "attribution": source.attribution,
-    }
-    if source.archive is None:
-        return terms
-    archive = source.archive
-    pin = {"pin": archive.pin, "file": archive.file, "sha256": archive.sha256}
-    return {**terms, **pin, "members": [path for part in source.parts for path in part.paths]}
-
-
-def _figures(name: str, tally: Tally) -> dict[str, Any]:
-    sizes = {step: tally.size(name, step) for step in ("extracted", "clean", "unique", *SIDES)}
-    rules = {
-        step.removeprefix("dropped."): tally.size(name, step)
-        for step in tally.steps(name, "dropped.")
-    }
-    masked = {kind: count for (of, kind), count in sorted(tally.masked.items()) if of == name}
-    return {"text_sha256": tally.text_sha256(name), **sizes, "dropped": rules, "masked": masked}
-
-
-def _funnel(tally: Tally) -> list[dict[str, Any]]:
-    """What each step let through, over all sources."""
-    counts = Counter[str]()
-    for (_, step), documents in tally.documents.items():
-        counts[step] += documents
-    counts["kept"] = sum(counts[side] for side in SIDES)
-    rules = [step for step in sorted(counts) if step.startswith("dropped.")]
-    report = []
-    for before, after, belongs in _STEPS:
-        dropped = {rule.removeprefix("dropped."): counts[rule] for rule in rules if belongs(rule)}
-        report.append(
-            {
-                "name": after,
-                "documents_in": counts[before],
-                "documents_out": counts[after],
-                "dropped": dropped,
-            }
-        )
-    return report
+    count = 0
+    for count, line in enumerate(read_lines(path), 1):
+        if count <= _TOLD:
+            say("not read: {file}: {offset}: {reason}".format_map(line.record))
+    if count > _TOLD:
+        say(f"not read: {count - _TOLD} more: see {path}")
 
 
 def _recipe_hash(config: PrepareConfig) -> str:
@@ -356,18 +361,14 @@ def _recipe_hash(config: PrepareConfig) -> str:
     return sha256_json({k: v for k, v in values.items() if k not in ("run_dir", "engine")})
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    outputs = [*folder.glob("*.json*"), *folder.glob("*/*.jsonl"), *folder.glob("*/*.npy")]
-    names = {path.relative_to(folder).as_posix(): path for path in outputs}
-    return {name: sha256_file(names[name]) for name in sorted(names) if name != MANIFEST}
-
-
-def _announce(report: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    for source, figures in report.items():
-        if figures["extracted"]["documents"]:
-            train, valid = figures["train"], figures["valid"]
+def _announce(report: Mapping[str, Mapping[str, Any]], config: PrepareConfig, path: Path) -> None:
+    for source, found in report.items():
+        train, valid = found["train"], found["valid"]
+        if found["extracted"]["documents"]:
             say(
                 f"{source:8} {train['documents']:6,} documents, {train['bytes'] / 1e6:5.2f} MB to "
                 f"train; {valid['documents']:4,} documents, {valid['bytes'] / 1e6:5.2f} MB held out"
             )
+        elif "skipped" not in found and config.sources[source].max_mb:
+            say(f"{source:8} gave no document")
     say(f"documents and lexicon are in {path}")

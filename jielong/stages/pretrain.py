@@ -82,6 +82,8 @@ def curriculum(phases: Sequence[np.ndarray], config: PretrainConfig) -> Callable
     ends = np.cumsum([len(tokens) for tokens in phases])
     last = np.round(ends / ends[-1] * config.steps).astype(int).tolist()
     parts = [document_parts(tokens, config.batch, config.window, config.seed) for tokens in phases]
+    for first in parts:
+        first(0)  # a phase too short for its windows is told now, not when its turn comes
 
     def part(step: int) -> Part:
         phase = bisect_right(last[:-1], step)

@@ -38,6 +38,7 @@ def adopt(
     _check(content, where)
     # What is added around a text, or cut from it, is the business of who encodes it.
     content = content | {"truncation": None, "padding": None, "post_processor": None}
+    content["pre_tokenizer"] = _without_prefix_space(content["pre_tokenizer"])
     try:
         backend = tokenizers.Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception
@@ -48,6 +49,7 @@ def adopt(
         backend.add_special_tokens([tokenizers.AddedToken(spelling, special=True)])
         ids[name] = _id(backend, spelling)
         _check_unreachable(backend, content["model"], spelling, where)
+    _check_bytes(backend, where)
     return backend, SpecialTokens(**ids)
 
 
@@ -93,6 +95,27 @@ def _check(content: dict[str, Any], where: str) -> None:
             f"{where}: lacks {len(missing)} of the 256 bytes (such as {missing[0]}), so it cannot "
             "write every text: give another"
         )
+
+
+def _without_prefix_space(stage: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """The same stages, none of which puts a space before a text that has none."""
+    if isinstance(stage, list):
+        return [_without_prefix_space(each) for each in stage]
+    if not isinstance(stage, dict):
+        return stage
+    stage = {key: _without_prefix_space(value) for key, value in stage.items()}
+    return stage | {"add_prefix_space": False} if "add_prefix_space" in stage else stage
+
+
+def _check_bytes(backend: tokenizers.Tokenizer, where: str) -> None:
+    """Refuse a vocabulary with an entry that no bytes are known of."""
+    added = backend.get_added_tokens_decoder()
+    for piece, token in backend.get_vocab(with_added_tokens=False).items():
+        if token not in added and not BYTE_OF.keys() >= set(piece):
+            raise DataError(
+                f"{where}: entry {token}, {piece!r}, stands for no bytes: give another, or list "
+                "it under added_tokens"
+            )
 
 
 def _choose(backend: tokenizers.Tokenizer, config: Mapping[str, Any]) -> dict[str, str]:

@@ -82,7 +82,7 @@ def config_of_ours() -> dict[str, Any]:
 
 
 def make_config(spellings: dict[str, str], template: str) -> dict[str, Any]:
-    """The names of the special tokens and the chat template, for `transformers` 4 and 5."""
+    """The names of the special tokens and the chat template, for `transformers`."""
     roles = [spellings[name] for name in ("system", "user", "assistant")]
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -10,6 +10,7 @@ import pytest
 from tests.architecture.test_docs import FENCE
 from tests.pipeline.conftest import jielong
 from tests.sentences import sentences
+from tests.unit.data.filters.texts import chinese as prose
 
 pytestmark = pytest.mark.pipeline
 
@@ -42,3 +43,22 @@ def test_the_page_is_enough_to_bring_a_corpus(
     texts = [json.loads(line)["text"] for line in lines]
     assert sum(text in texts for text in (row["text"] for row in rows if "text" in row)) == 40
     assert sum(map(len, texts)) > 20_000
+
+
+def test_the_recipe_with_every_filter_runs(tmp_path: Path, repository: Path) -> None:
+    stories = [story.text for story in prose(120)]
+    (tmp_path / "texts").mkdir()
+    rows = [json.dumps({"text": text}) for text in [*stories, *stories[:5]]]
+    (tmp_path / "texts" / "stories.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "exams").mkdir()
+    items = json.dumps({"question": stories[7], "answer": "..."})
+    (tmp_path / "exams" / "items.jsonl").write_text(items, encoding="utf-8")
+    jielong(
+        "prepare", repository / "recipes/own/prepare.toml", "phases.all.budget_mb=0.1", cwd=tmp_path
+    )
+    manifest = json.loads((tmp_path / "runs/own/prepare/manifest.json").read_text())
+    dropped = manifest["sources"]["files"]["dropped"]
+    assert dropped["duplicate.exact"]["documents"] == 5
+    assert (
+        stories[7][20:60] not in (tmp_path / "runs/own/prepare/documents/train.jsonl").read_text()
+    )

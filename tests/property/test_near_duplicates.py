@@ -144,7 +144,7 @@ def test_cutting_into_parts_changes_nothing(seed: int, parts: int) -> None:
         tables = [band_keys([order[i] for i in cut], config, seed) for cut in cuts]
         rank = np.array([trust[text] for text in order], dtype=np.uint32)
         with saved(tables) as paths:
-            found = find(paths, rank, lambda part, row: order[cuts[part][row]], config)
+            found = list(find(paths, rank, lambda part, row: order[cuts[part][row]], config))
         places = {(p, r): order[cut[r]] for p, cut in enumerate(cuts) for r in range(len(cut))}
         return {places[each.document]: places[each.kept] for each in found}
 

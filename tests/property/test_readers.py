@@ -1,13 +1,18 @@
 """However text arrives and is encoded, it is the same text."""
 
+import csv
 import io
 import re
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jielong.data.encoding import decode, texts
 from jielong.data.readers.cut import cut
+from jielong.data.readers.find import InputFile
+from jielong.data.readers.options import FileOptions
+from jielong.data.readers.rows import separated
 
 pieces = st.sampled_from(
     ["\n", "\n\n", "。", ". ", "字", "a word", "🙂", "é", " ", "长句子没有标点"]
@@ -57,3 +62,23 @@ def test_a_named_encoding_gives_back_any_text(text: str, encoding: str, sizes: l
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\ufeff")))
 def test_utf8_needs_no_name(text: str) -> None:
     assert decode(text.encode()) == text
+
+
+cells = st.text(st.sampled_from('a字",\n '), min_size=1, max_size=12).filter(str.strip)
+
+
+@given(st.lists(cells, min_size=1, max_size=8), st.data())
+def test_damage_in_one_csv_row_costs_only_that_row(rows: list[str], data: st.DataObject) -> None:
+    written = []
+    for row in ["text", *rows]:
+        buffer = io.StringIO()
+        csv.writer(buffer).writerow([row])
+        written.append(buffer.getvalue().encode())
+    hit = data.draw(st.integers(1, len(rows)))
+    place = data.draw(st.integers(0, len(written[hit]) - 2))
+    written[hit] = written[hit][:place] + b"\xff" + written[hit][place:]
+    file = InputFile(path=Path("a.csv"), name="a.csv", format="csv")
+    faults = []
+    found = separated(file, io.BytesIO(b"".join(written)), FileOptions(encoding="utf-8"), faults)
+    assert [text for _, text in found] == rows[: hit - 1] + rows[hit:]
+    assert len(faults) == 1

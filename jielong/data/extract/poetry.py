@@ -28,7 +28,6 @@ _SOUND = re.compile(rf'[{_HAN}\s，。、；：？！“”‘’「」『』《
 _EDITOR = re.compile(r"^.*：|[，/].*$")  # a dynasty before a name; a life, or a second name, after
 _DAMAGED_TITLE = re.compile("[{}□�\u2ff0-\u2ffb\ue000-\uf8ff]")
 _WIDENED = str.maketrans(",.;:?!", "，。；：？！")  # some files have a few of either width
-_EDITOR = re.compile(r"^.*：|[，/].*$")  # a dynasty before a name; a life, or a second name, after
 
 
 class Piece(NamedTuple):

@@ -7,7 +7,7 @@ before, because a number of eleven digits is a telephone's or an order's by what
 import re
 from collections.abc import Callable
 from datetime import date
-from ipaddress import IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
 
@@ -106,11 +106,22 @@ _PHONE = re.compile(
     r"(?:(?:\+|00)?86[ -]?)?1(?:3[0-9]|4[014-9]|5[0-35-9]|6[2567]|7[0-8]|8[0-9]|9[0-35-9])"
     r"(?P<gap>[ -]?)[0-9]{4}(?P=gap)[0-9]{4}"
     rf"|(?:[(（]0{_AREA}[)）] ?|(?:0|(?:\+|00)86[ -]?){_AREA}[ -]?)[2-8][0-9]{{2,3}}[ -]?[0-9]{{4}}"
-    rf"(?:(?:-|转)[0-9]{{1,5}})?){_NONE_AFTER}"
+    rf"(?:(?:-|转)[0-9]{{1,5}})?"
+    # any other country's, as ITU-T E.164 has them: + and nine to fifteen digits
+    r"|(?<![+])\+(?!86)[1-9][0-9]{0,2}(?:[ .-]?\([0-9]{1,4}\))?(?:[ .-]?[0-9]{2,5}){2,5}"
+    rf"){_NONE_AFTER}"
 )
+
+
+def _is_telephone(match: re.Match[str]) -> bool:
+    digits = sum(character.isdigit() for character in match[0])
+    return digits <= 15 and (match[0][0] != "+" or digits >= 9) and _is_no_thing(match)
+
 
 _IP = re.compile(
     r"(?<![0-9A-Za-z_.])(?<![A-Za-z]/)(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z_])(?!\.[0-9])"
+    # 2000::/3, which all global addresses of version 6 are in
+    r"|(?<![0-9A-Za-z_:.])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Za-z_:])"
 )
 _VERSION = re.compile(
     r"(?:版本?号?|升级[到至]|更新[到至]|第|§"
@@ -122,10 +133,20 @@ _LARGEST_VERSION_PART = 31  # addresses with no larger part are rare, and mostly
 
 def _is_public_address(match: re.Match[str]) -> bool:
     """A global address that neither the words before nor its small parts call a version."""
+    if ":" in match[0]:
+        return _is_public_address_of_version_6(match[0])
     parts = [int(part) for part in match[0].split(".")]
     if not _LARGEST_VERSION_PART < max(parts) <= 255 or _VERSION.search(_before(match)):
         return False
     return IPv4Address(bytes(parts)).is_global
+
+
+def _is_public_address_of_version_6(text: str) -> bool:
+    """Of three groups at least: 2001::2010 is years, or a name in C++."""
+    try:
+        return IPv6Address(text).is_global and sum(map(bool, text.split(":"))) >= 3
+    except AddressValueError:
+        return False
 
 
 _QQ = re.compile(
@@ -149,7 +170,7 @@ KINDS = {
     "email": Kind(_EMAIL, _is_real_address),
     "identity": Kind(_IDENTITY, _is_identity_number),
     "card": Kind(_CARD, _is_bank_card),
-    "phone": Kind(_PHONE, _is_no_thing),
+    "phone": Kind(_PHONE, _is_telephone),
     "ip": Kind(_IP, _is_public_address),
     "qq": Kind(_QQ, _always),
     "wechat": Kind(_WECHAT, _always),

@@ -1,16 +1,17 @@
 """Phase 3 as a task: the fingerprints of all parts, read and compared."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from jielong.data.minhash import NO_KEY, NearConfig
-from jielong.data.near_duplicates import NearDuplicate, find, ranks, save_keys
+from jielong.data.minhash import NearConfig
+from jielong.data.near_duplicates import NearDuplicate, find
 from jielong.data.pipeline import parts
-from jielong.data.pipeline.arrays import save_arrays
+from jielong.data.pipeline.arrays import load_column, save_arrays
 from jielong.data.pipeline.compare import compare
-from jielong.data.pipeline.repeats import Fingerprints
 from jielong.data.pipeline.workspace import Workspace
 
 
@@ -23,29 +24,21 @@ class Compare:
 
     def __call__(self, task: int) -> None:  # noqa: ARG002 - there is one
         """Write the decisions of every part."""
-        tables = list(map(Fingerprints.load, self.at.files("fingerprints")))
-        near = partial(self._near, tables, self.near) if self.near else None
-        for part, decisions in enumerate(compare(tables, near)):
+        tables, paragraphs = self.at.files("fingerprints"), self.at.files("paragraphs", "bin")
+        near = partial(self._near, self.near) if self.near else None
+        for part, decisions in enumerate(compare(tables, paragraphs, near)):
             save_arrays(self.at.file("decisions", part), decisions)
 
     def _near(
-        self, tables: list[Fingerprints], near: NearConfig, left: list[np.ndarray]
-    ) -> list[NearDuplicate]:
+        self, near: NearConfig, rank: NDArray[np.uint32], left: NDArray[np.bool_]
+    ) -> Iterator[NearDuplicate]:
         """Near repeats among the documents that are left."""
-        candidates = self.at.files("candidates", "npy")
-        for part, kept in enumerate(left):
-            keys = np.load(self.at.file("keys", part, "npy"))
-            keys[:, ~kept] = NO_KEY
-            save_keys(candidates[part], keys)
+        offsets = [load_column(path, "offsets") for path in self.at.files("fingerprints")]
 
         def fetch(part: int, row: int) -> str:
             path = self.at.documents("extract", part)
             with path.open("rb") as file:
-                file.seek(int(tables[part].offsets[row]))
+                file.seek(int(offsets[part][row]))
                 return parts.parse(file.readline(), path).text
 
-        rank = ranks(
-            np.concatenate([table.ranks for table in tables]),
-            np.concatenate([table.ids for table in tables]),
-        )
-        return find(candidates, rank, fetch, near)
+        return find(self.at.files("keys", "npy"), rank, fetch, near, left)

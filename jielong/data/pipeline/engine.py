@@ -5,27 +5,27 @@ never by the workers, and each task writes its own file whole or not at all: so 
 writes the same bytes everywhere, and a killed run goes on with the tasks that are not finished.
 """
 
-import ctypes
 import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from jielong.core import errors as errors_module
-from jielong.core.errors import ConfigError, DataError, JielongError, StorageError
+from jielong.core.errors import ConfigError, DataError, JielongError, StorageError, WorkerLostError
 from jielong.core.files import write_atomic
+from jielong.core.progress import Task, progress
 
-_POLL_S = 2.0
+_POLL_S = 2.0  # between two looks at Slurm's queue
+_LOOK_S = 0.5  # between two looks at what is finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +66,23 @@ class _Step:
             raise
 
 
-def run_phase(work: Callable[[int], None], tasks: int, folder: Path, config: EngineConfig) -> None:
+def run_phase(
+    title: str, work: Callable[[int], None], tasks: int, folder: Path, config: EngineConfig
+) -> float:
     """Call `work(task)` for every task below `tasks` that `folder` does not show as done.
 
-    `folder` keeps datatrove's marks of finished tasks; it belongs to one phase of one run, whose
-    settings and inputs must not change between calls. Raises what the first of the failing tasks
-    raised, and `DataError` when tasks are missing for another reason.
+    Shows a bar with this title, and returns the seconds that it took. `folder` keeps datatrove's
+    marks of finished tasks; it belongs to one phase of one run, whose settings and inputs must not
+    change between calls. Raises what the first of the failing tasks raised, and `DataError` when
+    tasks are missing for another reason.
     """
+    began = time.monotonic()
+    with progress(title, tasks) as bar, _following(bar, folder / "completions"):
+        _run(work, tasks, folder, config)
+    return round(time.monotonic() - began, 3)
+
+
+def _run(work: Callable[[int], None], tasks: int, folder: Path, config: EngineConfig) -> None:
     _silence()
     errors = folder / "errors"
     shutil.rmtree(errors, ignore_errors=True)
@@ -80,10 +90,14 @@ def run_phase(work: Callable[[int], None], tasks: int, folder: Path, config: Eng
     if not executor.get_incomplete_ranks():
         return
     try:
-        with _children_die_with_us():
-            executor.run()
+        executor.run()
         if config.kind == "slurm":
             _wait(executor)
+    except BrokenProcessPool:
+        raise WorkerLostError(
+            f"{folder}: a worker was ended from outside, most often for want of memory: run the "
+            "same command with --resume, with fewer engine.workers"
+        ) from None
     finally:
         for path in sorted(errors.glob("*.json")):
             raise _left(path) from None
@@ -94,31 +108,28 @@ def run_phase(work: Callable[[int], None], tasks: int, folder: Path, config: Eng
         )
 
 
-_forks_die_with_us = False
-
-
 @contextmanager
-def _children_die_with_us() -> Iterator[None]:
-    """datatrove's manager process would outlive a killed run, and hold its pipes open (Linux)."""
-    global _forks_die_with_us
-    if sys.platform == "linux":
-        _watch_forks()
-    _forks_die_with_us = True
+def _following(bar: Task, marks: Path) -> Iterator[None]:
+    """Move the bar with the marks of finished tasks, wherever it is that they run."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        shown = 0
+        while True:
+            last = ended.wait(_LOOK_S)
+            done = len(list(marks.glob("*")))
+            bar.advance(done - shown)
+            shown = done
+            if last:
+                return
+
+    watcher = threading.Thread(target=follow, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
-        _forks_die_with_us = False
-
-
-@cache  # once a process: what is registered cannot be taken back
-def _watch_forks() -> None:
-    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
-
-    def after_fork() -> None:
-        if _forks_die_with_us:
-            prctl(set_death_signal, signal.SIGKILL)
-
-    os.register_at_fork(after_in_child=after_fork)
+        ended.set()
+        watcher.join()
 
 
 def _leave(error: JielongError, path: Path) -> None:
@@ -137,18 +148,27 @@ def _executor(step: _Step, tasks: int, folder: Path, config: EngineConfig) -> An
     if config.kind == "ray":
         return _ray_executor(common, workers if config.workers else -1, config)
     if config.kind == "slurm":
-        from datatrove.executor.slurm import SlurmPipelineExecutor
+        return _slurm_executor(common, config)
+    from jielong.data.pipeline.local import LocalExecutor
 
-        return SlurmPipelineExecutor(
-            **common,
-            workers=config.workers or -1,
-            time=config.slurm_time,
-            partition=config.slurm_partition,
-            job_name="jielong",
+    return LocalExecutor(**common, workers=workers)
+
+
+def _slurm_executor(common: dict[str, Any], config: EngineConfig) -> Any:  # noqa: ANN401
+    if missing := [name for name in ("sbatch", "squeue") if shutil.which(name) is None]:
+        raise ConfigError(
+            f"engine.kind: 'slurm': there is no {missing[0]} on this machine: run the command "
+            "where Slurm's jobs are sent from"
         )
-    from datatrove.executor.local import LocalPipelineExecutor
+    from datatrove.executor.slurm import SlurmPipelineExecutor
 
-    return LocalPipelineExecutor(**common, workers=workers)
+    return SlurmPipelineExecutor(
+        **common,
+        workers=config.workers or -1,
+        time=config.slurm_time,
+        partition=config.slurm_partition,
+        job_name="jielong",
+    )
 
 
 def _ray_executor(common: dict[str, Any], workers: int, config: EngineConfig) -> Any:  # noqa: ANN401
@@ -162,7 +182,7 @@ def _ray_executor(common: dict[str, Any], workers: int, config: EngineConfig) ->
     if not ray.is_initialized():
         try:
             ray.init(address=config.ray_address, log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
+        except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"engine.ray_address: {config.ray_address!r}: no Ray cluster there ({error}): "
                 "start one with `ray start --head`, or correct the address"

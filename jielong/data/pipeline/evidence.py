@@ -1,16 +1,20 @@
 """What a run leaves beside its documents: everything dropped, rejected and found repeated."""
 
 import json
-from collections.abc import Container, Iterable, Iterator
-from contextlib import ExitStack
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jielong.core.files import atomic_writer, canonical_json
-from jielong.data.pipeline.assemble import Place
 from jielong.data.pipeline.phases import Pipeline
+from jielong.data.pipeline.places import Places, lines_at
 
 _SHOWN = 200  # characters of the document that stays
+_REPEAT = "duplicate."
 
 
 def write_rejected(pipeline: Pipeline, path: Path) -> None:
@@ -28,34 +32,55 @@ def write_dropped(pipeline: Pipeline, folder: Path) -> None:
 
 def write_duplicates(pipeline: Pipeline, path: Path) -> None:
     """One line a cluster: the document that stays, and those that repeat it."""
-    clusters: dict[str, list[dict[str, Any]]] = {}
-    for line in _lines(pipeline.at.files("select/dropped", "jsonl")):
-        record = json.loads(line)
-        kind = record["rule"].removeprefix("duplicate.")
-        if kind != record["rule"]:
-            detail = record["detail"].split()
-            jaccard = float(detail[1]) if kind == "near" else 1.0
-            repeat = {"id": record["id"], "source": record["source"], "jaccard": jaccard}
-            clusters.setdefault(detail[-1], []).append(repeat | {"kind": kind})
-    places = _places(pipeline, clusters)
-    texts = dict(zip(places, pipeline.documents(places.values()), strict=True))
+    files = pipeline.at.files("select/dropped", "jsonl")
+    kept, places = _repeats(files)
+    order = np.argsort(kept, kind="stable")
+    records = (json.loads(line) for line, _ in lines_at(files, places.at(order)))
+    texts = _shown(pipeline, np.unique(kept))
     with atomic_writer(path) as file:
-        for kept in sorted(clusters):
-            text = texts[kept].text[:_SHOWN] if kept in texts else ""
-            cluster = {"kept": kept, "dropped": clusters[kept], "text": text}
-            file.write(f"{canonical_json(cluster)}\n".encode())
+        for (name, cluster), text in zip(groupby(records, _kept), texts, strict=True):
+            line = {"kept": name, "dropped": list(map(_repeat, cluster)), "text": text}
+            file.write(f"{canonical_json(line)}\n".encode())
 
 
-def _places(pipeline: Pipeline, wanted: Container[str]) -> dict[str, Place]:
-    return {
-        name: Place(part, int(offset))
-        for part, table in enumerate(pipeline.catalogues())
-        for id_, offset in zip(table.ids, table.offsets, strict=True)
-        if (name := f"{id_:016x}") in wanted
-    }
+def _repeats(paths: Iterable[Path]) -> tuple[np.ndarray, Places]:
+    """The ids of the documents that repeats are repeats of, and where it says so."""
+    kept, parts, offsets = array("Q"), array("I"), array("Q")
+    for part, path in enumerate(paths):
+        offset = 0
+        for line in _lines([path]):
+            record = json.loads(line)
+            if record["rule"].startswith(_REPEAT):
+                kept.append(int(_kept(record), 16))
+                parts.append(part)
+                offsets.append(offset)
+            offset += len(line)
+    places = Places(np.array(parts, dtype=np.uint32), np.array(offsets, dtype=np.uint64))
+    return np.array(kept, dtype=np.uint64), places
+
+
+def _kept(record: dict[str, Any]) -> str:
+    return record["detail"].split()[-1]
+
+
+def _repeat(record: dict[str, Any]) -> dict[str, Any]:
+    kind = record["rule"].removeprefix(_REPEAT)
+    jaccard = float(record["detail"].split()[1]) if kind == "near" else 1.0
+    return {"id": record["id"], "source": record["source"], "kind": kind, "jaccard": jaccard}
+
+
+def _shown(pipeline: Pipeline, wanted: np.ndarray) -> Iterator[str]:
+    """The beginning of each document, given sorted ids; of one that went later, nothing."""
+    catalogues = pipeline.catalogues()
+    ids = catalogues.column("ids")
+    found = np.flatnonzero(np.isin(ids, wanted))
+    found = found[np.argsort(ids[found])]
+    documents = pipeline.documents(catalogues.places().at(found))
+    for was_selected in np.isin(wanted, ids):
+        yield next(documents).text[:_SHOWN] if was_selected else ""
 
 
 def _lines(paths: Iterable[Path]) -> Iterator[bytes]:
-    with ExitStack() as stack:
-        for path in paths:
-            yield from stack.enter_context(path.open("rb"))
+    for path in paths:
+        with path.open("rb") as file:
+            yield from file

@@ -38,7 +38,8 @@ class Extract:
                     output.tally.count("clean", result)
                     output.tally.count_masked(result)
                     output.keep(result)
-            output.tally.texts[f"{part.source}/{task:05d}"] = digest.hexdigest()
+            number = sum(before.source == part.source for before in self.parts[:task])
+            output.tally.texts[f"{part.source}/{number:05d}"] = digest.hexdigest()
 
 
 def apply(blocks: Iterable[Block], document: Document) -> Document | Dropped:

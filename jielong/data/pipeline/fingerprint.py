@@ -10,8 +10,7 @@ import numpy as np
 from jielong.data.dedup import digest, long_paragraphs
 from jielong.data.minhash import NearConfig, band_keys
 from jielong.data.near_duplicates import save_keys
-from jielong.data.pipeline.arrays import save_array, save_arrays
-from jielong.data.pipeline.late import DecontaminationStep, gram_index
+from jielong.data.pipeline.arrays import save_arrays
 from jielong.data.pipeline.parts import parse
 from jielong.data.pipeline.repeats import Fingerprints
 from jielong.data.pipeline.workspace import Workspace
@@ -26,20 +25,14 @@ class Fingerprint:
     at: Workspace
     ranks: Mapping[str, int]
     near: NearConfig | None
-    decontaminate: DecontaminationStep | None
     seed: int
 
     def __call__(self, task: int) -> None:
         """Read what is left of part `task`, write what tells it apart."""
         save_arrays(self.at.file("fingerprints", task), self._table(task))
-        texts = (document.text for document in self.at.read("extract", task))
         if self.near:
-            keys = _keys(texts, self.near, self.seed)
-            save_keys(self.at.file("keys", task, "npy"), keys)
-        if self.decontaminate:
             texts = (document.text for document in self.at.read("extract", task))
-            counts = gram_index(self.decontaminate).count(texts)
-            save_array(self.at.file("counts", task, "npy"), counts)
+            save_keys(self.at.file("keys", task, "npy"), _keys(texts, self.near, self.seed))
 
     def _table(self, task: int) -> Fingerprints:
         path = self.at.documents("extract", task)

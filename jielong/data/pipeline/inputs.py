@@ -1,5 +1,6 @@
 """The input of a run: pinned sources and the user's files, as parts and as their reader."""
 
+import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,21 +12,30 @@ from jielong.data.pipeline.parts import Part, group_files
 from jielong.data.readers.find import find
 from jielong.data.readers.options import FileOptions
 from jielong.data.readers.records import SOURCE as FILES
-from jielong.data.readers.records import records
+from jielong.data.readers.records import check, records
 
 
 def plan(
-    chosen: Iterable[sources.Source], paths: Mapping[str, Path], files: Sequence[str]
+    chosen: Iterable[sources.Source],
+    paths: Mapping[str, Path],
+    files: Sequence[str],
+    options: FileOptions,
 ) -> list[Part]:
-    """The parts of all sources that are there (`paths` of their archives), then of the files."""
+    """The parts of all sources that are there (`paths` of their archives), then of the files.
+
+    Raises `DataError` for a pattern that leads to nothing and for a file without the wanted column.
+    """
     parts = []
     for source in chosen:
         if source.archive is None:
-            parts.append(Part(source=source.id))
+            parts.append(Part(source=source.id, version=platform.python_version()))
         elif source.id in paths:
             numbers = range(len(source.parts))
             parts += [Part(source=source.id, members=number) for number in numbers]
-    return parts + group_files(FILES, find(files))
+    found = find(files)
+    for file in found:
+        check(file, options)
+    return parts + group_files(FILES, found)
 
 
 @dataclass(frozen=True)
@@ -52,12 +62,7 @@ class Reader:
 
     def _files(self, part: Part) -> Iterator[Document | Rejected]:
         for file in part.files:
-            for record in records(replace(file, path=self.folder / file.path), self.options):
-                if isinstance(record, Rejected):
-                    yield replace(record, file=file.name)
-                else:
-                    # One long file is a corpus too, so its pieces may stand on either side.
-                    yield replace(record, group=record.key)
+            yield from records(replace(file, path=self.folder / file.path), self.options)
 
 
 def lexicon_members(

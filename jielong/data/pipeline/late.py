@@ -2,7 +2,7 @@
 
 import heapq
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,7 +15,8 @@ from jielong.core.seeds import derive
 from jielong.data import decontaminate
 from jielong.data.decontaminate import DecontaminationConfig, Decontaminator, GramIndex
 from jielong.data.documents import Block, Document, Dropped, Rejected
-from jielong.data.filters import quality
+from jielong.data.filters import personal, quality
+from jielong.data.filters.personal import PersonalConfig
 from jielong.data.filters.quality import QualityConfig, QualityModel
 from jielong.data.pipeline.parts import Part, group_files
 from jielong.data.pipeline.workspace import Workspace
@@ -39,10 +40,12 @@ class QualityStep(QualityConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DecontaminationStep(DecontaminationConfig):
-    """`files` are JSON Lines of evaluation items, of which `fields` are read (none: all texts)."""
+    """`files` are patterns of JSON Lines of evaluation items, of which `fields` are read (none: all
+    texts). `masked` kinds of personal data are looked for as their placeholders, too."""
 
     files: tuple[str, ...]
     fields: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,9 +55,42 @@ class DecontaminationStep(DecontaminationConfig):
 
 @lru_cache(maxsize=1)
 def gram_index(step: DecontaminationStep) -> GramIndex:
-    """The index of a recipe's items; made once in each process."""
+    """The index of a recipe's items; made once in each process.
+
+    Raises `DataError` for a file that cannot be read, and when every item is too short.
+    """
     items = decontaminate.load_items([Path(name) for name in step.files], step.fields)
-    return decontaminate.build_index(items, step)
+    mask = PersonalConfig(kinds=step.masked)
+
+    def forms(text: str) -> set[str]:
+        return {text, *(personal.mask(text, lang, mask)[0] for lang in ("zh", "en"))}
+
+    index = decontaminate.build_index(items, step, forms)
+    if not len(index.grams):
+        raise DataError(
+            f"decontaminate.files: none of {sum(index.given.values())} text(s) has shortest_item = "
+            f"{step.shortest_item} units or more: nothing would be looked for"
+        )
+    return index
+
+
+def searched(at: Workspace, step: DecontaminationStep) -> dict[str, dict[str, int]]:
+    """Of each set: how many items it has, how many were looked for, and how many were found."""
+    index = gram_index(step)
+    leaked = index.leaked(_counts(at))
+    return {
+        name: {"items": index.given[name], "searched": len(items), "leaked": leaked[name]}
+        for name, items in index.items.items()
+    }
+
+
+def stands_in(index: GramIndex, text: str) -> bool:
+    """Whether a text holds a gram of an evaluation item, common or not."""
+    return any(True for _ in index.find(text))
+
+
+def _counts(at: Workspace) -> np.ndarray:
+    return np.asarray(sum(map(np.load, at.files("counts", "npy"))))
 
 
 @dataclass(frozen=True)
@@ -81,7 +117,7 @@ class TrainQuality:
             )
         parts = group_files(self.judged, find(self.step.negatives))
         read = (record for part in parts for record in self.read(part))
-        negatives = [record for record in read if isinstance(record, Document)]
+        negatives = self._sample(record for record in read if isinstance(record, Document))
         model = quality.train(positives, negatives, self.seed)
         model.save(self.at.quality)
         alpha = self.step.alpha
@@ -92,12 +128,14 @@ class TrainQuality:
 
     def _drawn(self, sources: Sequence[str]) -> list[Document]:
         """A bounded number of documents of these sources, drawn by digest."""
-        found = (
+        return self._sample(
             document
             for task, part in enumerate(self.parts)
             if part.source in sources
             for document in self.at.read("extract", task)
         )
+
+    def _sample(self, found: Iterable[Document]) -> list[Document]:
         return heapq.nsmallest(
             _MOST, found, key=lambda document: derive(self.seed, "judge", document.id)
         )
@@ -121,8 +159,7 @@ class LateBlocks:
             judge = quality.block(QualityModel.load(self.at.quality), alpha, self.seed)
             blocks.append(partial(_if_from, self.judged, judge))
         if self.decontaminate:
-            counts = sum(map(np.load, self.at.files("counts", "npy")))
-            blocks.append(Decontaminator(gram_index(self.decontaminate), np.asarray(counts)))
+            blocks.append(Decontaminator(gram_index(self.decontaminate), _counts(self.at)))
         return blocks
 
 

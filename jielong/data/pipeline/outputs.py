@@ -55,7 +55,7 @@ class Output:
 
 @contextmanager
 def task_output(at: Workspace, phase: str, part: int) -> Iterator[Output]:
-    """All files of one task, which appear together when the block ends without an error."""
+    """All files of one task; none appears unless the block ends without an error."""
     with ExitStack() as stack:
         files: dict[str, IO[bytes]] = {
             kind: stack.enter_context(atomic_writer(at.file(f"{phase}/{kind}", part, "jsonl")))

@@ -1,29 +1,23 @@
 """The phases of one run in order."""
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from jielong.core.progress import Task, progress
 from jielong.data.documents import Block, Document
 from jielong.data.minhash import NearConfig
 from jielong.data.pipeline import parts
-from jielong.data.pipeline.assemble import Place
-from jielong.data.pipeline.catalogue import Catalogue
+from jielong.data.pipeline.catalogue import Catalogues
 from jielong.data.pipeline.comparing import Compare
 from jielong.data.pipeline.engine import EngineConfig, run_phase
 from jielong.data.pipeline.extract import Extract, Reader
 from jielong.data.pipeline.fingerprint import Fingerprint
 from jielong.data.pipeline.late import DecontaminationStep, LateBlocks, QualityStep, TrainQuality
 from jielong.data.pipeline.parts import Part
-from jielong.data.pipeline.select import Select
+from jielong.data.pipeline.places import Place, lines_at
+from jielong.data.pipeline.select import CountGrams, Select
 from jielong.data.pipeline.tally import Tally
 from jielong.data.pipeline.workspace import Workspace
-
-_LOOK_S = 0.5  # between two looks at what is finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,24 +56,23 @@ class Pipeline:
         if self.quality:
             learn = TrainQuality(at, self.quality, self.parts, self.judged, self.read, self.seed)
             phases["quality"] = (learn, 1)
-        sketch = Fingerprint(at, ranks, self.near, self.decontaminate, self.seed)
+        sketch = Fingerprint(at, ranks, self.near, self.seed)
         phases["fingerprint"] = (sketch, at.count)
         phases["compare"] = (Compare(at, self.near), 1)
+        if self.decontaminate:
+            phases["count"] = (CountGrams(at, self.decontaminate), at.count)
         phases["select"] = (Select(at, ranks, late), at.count)
         return {name: self._phase(name, *phase) for name, phase in phases.items()}
 
-    def catalogues(self) -> list[Catalogue]:
-        """What is known of the selected documents, part by part."""
-        return list(map(Catalogue.load, self.at.files("catalogues")))
+    def catalogues(self) -> Catalogues:
+        """What is known of the selected documents."""
+        return Catalogues(self.at)
 
     def documents(self, places: Iterable[Place]) -> Iterator[Document]:
         """The selected documents at these places, one at a time."""
-        with ExitStack() as stack:
-            paths = [self.at.documents("select", part) for part in range(len(self.parts))]
-            files = [stack.enter_context(path.open("rb")) for path in paths]
-            for place in places:
-                files[place.part].seek(place.offset)
-                yield parts.parse(files[place.part].readline(), paths[place.part])
+        paths = self.at.files("select/kept", "jsonl")
+        for line, path in lines_at(paths, places):
+            yield parts.parse(line, path)
 
     def tally(self) -> Tally:
         """The counts of all phases."""
@@ -87,31 +80,5 @@ class Pipeline:
         return Tally.sum(path for name in phases for path in self.at.files(f"{name}/tally", "json"))
 
     def _phase(self, name: str, work: Callable[[int], None], tasks: int) -> float:
-        folder, began = self.work / "engine" / name, time.monotonic()
-        with progress(f"prepare: {name}", tasks) as bar, _following(bar, folder / "completions"):
-            run_phase(work, tasks, folder, self.engine)
-        return round(time.monotonic() - began, 3)
-
-
-@contextmanager
-def _following(bar: Task, marks: Path) -> Iterator[None]:
-    """Move the bar with the marks of finished tasks, wherever it is that they run."""
-    ended = threading.Event()
-
-    def follow() -> None:
-        shown = 0
-        while True:
-            last = ended.wait(_LOOK_S)
-            done = len(list(marks.glob("*")))
-            bar.advance(done - shown)
-            shown = done
-            if last:
-                return
-
-    watcher = threading.Thread(target=follow, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+        folder = self.work / "engine" / name
+        return run_phase(f"prepare: {name}", work, tasks, folder, self.engine)

@@ -1,11 +1,8 @@
 """The numbers by which documents are compared, and the one question asked of them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-
-from jielong.data.pipeline.arrays import load_arrays
 
 
 @dataclass(frozen=True)
@@ -19,11 +16,6 @@ class Fingerprints:
     paragraphs: np.ndarray  # (P,) uint64, digests of long paragraphs
     owners: np.ndarray  # (P,) uint32, the document of each
     places: np.ndarray  # (P,) uint32, which of the document's paragraphs it is
-
-    @classmethod
-    def load(cls, path: Path) -> "Fingerprints":
-        """Read a table that the fingerprint phase wrote."""
-        return cls(**load_arrays(path))
 
 
 def first_of_each(keys: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -1,15 +1,17 @@
 """Phase 4: carry the decisions out, apply the late rules, and catalogue what is left."""
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from jielong.data.dedup import PARAGRAPH_END
 from jielong.data.documents import Document, Dropped
-from jielong.data.pipeline.catalogue import Cataloguer
+from jielong.data.pipeline.arrays import save_array
+from jielong.data.pipeline.catalogue import cataloguer
 from jielong.data.pipeline.compare import EXACT, KEPT, Decisions
 from jielong.data.pipeline.extract import apply
-from jielong.data.pipeline.late import LateBlocks
+from jielong.data.pipeline.late import DecontaminationStep, LateBlocks, gram_index
 from jielong.data.pipeline.outputs import task_output
 from jielong.data.pipeline.workspace import Workspace
 
@@ -24,14 +26,12 @@ class Select:
 
     def __call__(self, task: int) -> None:
         """Apply part `task`'s decisions to its documents."""
-        decisions = Decisions.load(self.at.file("decisions", task))
-        cuts: dict[int, set[int]] = defaultdict(set)
-        for owner, place in zip(decisions.owners, decisions.places, strict=True):
-            cuts[int(owner)].add(int(place))
-        catalogue, blocks = Cataloguer(self.ranks), self.late()
-        with task_output(self.at, "select", task) as output:
-            for number, document in enumerate(self.at.read("extract", task)):
-                result = _decide(document, number, decisions, cuts.get(number))
+        blocks = self.late()
+        with (
+            cataloguer(self.at, task, self.ranks) as catalogue,
+            task_output(self.at, "select", task) as output,
+        ):
+            for result in decided(self.at, task):
                 if not isinstance(result, Dropped):
                     output.tally.count("unique", result)
                     result = apply(blocks, result)
@@ -40,11 +40,32 @@ class Select:
                 else:
                     output.tally.count("selected", result)
                     catalogue.add(result, output.keep(result))
-        catalogue.save(self.at.file("catalogues", task))
+
+
+@dataclass(frozen=True)
+class CountGrams:
+    """The work of one task before that: in how many documents that stay each exam gram stands."""
+
+    at: Workspace
+    step: DecontaminationStep
+
+    def __call__(self, task: int) -> None:
+        """Count in part `task`."""
+        results = decided(self.at, task)
+        texts = (result.text for result in results if not isinstance(result, Dropped))
+        save_array(self.at.file("counts", task, "npy"), gram_index(self.step).count(texts))
+
+
+def decided(at: Workspace, task: int) -> Iterator[Document | Dropped]:
+    """The documents of part `task` as they were decided about."""
+    decisions = Decisions.load(at.file("decisions", task))
+    for number, document in enumerate(at.read("extract", task)):
+        start, end = np.searchsorted(decisions.owners, [number, number + 1])
+        yield _decide(document, number, decisions, decisions.places[start:end].tolist())
 
 
 def _decide(
-    document: Document, number: int, decisions: Decisions, cuts: set[int] | None
+    document: Document, number: int, decisions: Decisions, cuts: Container[int]
 ) -> Document | Dropped:
     """The document, without the paragraphs that another one said, or the reason why it goes."""
     fate = decisions.fates[number]

@@ -26,7 +26,7 @@ class Tally:
     masked: Counter[tuple[str, str]] = field(default_factory=Counter)
     """For (source, kind) how many pieces of personal data gave way to a placeholder."""
     texts: dict[str, str] = field(default_factory=dict)
-    """For "source/task" the SHA-256 of the text that the task extracted."""
+    """For "source/number of its part" the SHA-256 of the text that was extracted from it."""
 
     def count(self, step: str, document: Document) -> None:
         """One document arrived at `step`, or was dropped by the rule of that name."""
@@ -51,6 +51,13 @@ class Tally:
             "documents": self.documents[source, step],
             "bytes": self.bytes[source, step],
         }
+
+    def totals(self) -> Counter[str]:
+        """Documents at each step, over all sources."""
+        counts = Counter[str]()
+        for (_, step), documents in self.documents.items():
+            counts[step] += documents
+        return counts
 
     def steps(self, source: str, prefix: str) -> list[str]:
         """The source's steps whose names begin with `prefix`, in alphabetical order."""

@@ -12,7 +12,7 @@ from jielong.data.readers.options import FileOptions
 from jielong.data.readers.rows import CHAT, NoTextError, check_columns, row_text
 from jielong.data.readers.streams import reason
 
-_ROWS_AT_A_TIME = 256
+_MOST_ROWS = 256  # that are read at a time, where they are small
 _NOT_AS_SAVED = (
     ValueError,
     LookupError,
@@ -32,11 +32,27 @@ def parquet(
         # A row group may be as large as the file, so neither is held: pages are read in turn.
         with module.ParquetFile(file.path, buffer_size=1 << 20, pre_buffer=False) as table:
             column = _column(file, table.schema_arrow.names, options)
-            for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=[column]):
+            rows = _rows_at_a_time(table.metadata, column, options.max_record_bytes)
+            for batch in table.iter_batches(rows, columns=[column]):
                 yield from _texts(batch.column(0), number, column, options, faults)
                 number += batch.num_rows
     except (arrow.ArrowException, OSError) as error:
         faults.append(Fault(number, f"not Parquet ({reason(error)})"))
+
+
+def _rows_at_a_time(metadata: Any, column: str, most_bytes: int) -> int:  # noqa: ANN401 - pyarrow's
+    """So few rows that they take little more than one of the largest that are allowed."""
+    largest = 1.0  # bytes of a row, the mean of its row group
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        chunks = map(group.column, range(group.num_columns))
+        size = sum(
+            chunk.total_uncompressed_size
+            for chunk in chunks
+            if f"{chunk.path_in_schema}.".startswith(f"{column}.")
+        )
+        largest = max(largest, size / max(group.num_rows, 1))
+    return max(1, min(_MOST_ROWS, int(most_bytes / largest)))
 
 
 def dataset(
@@ -79,7 +95,10 @@ def _texts(
     for number, value in enumerate(values, first):
         try:
             text = row_text({column: value.as_py()}, options.text_column)
-        except (NoTextError, UnicodeDecodeError) as error:
-            faults.append(Fault(number, str(error)))
+        except (NoTextError, ValueError, OverflowError) as error:  # of a value that is no text
+            faults.append(Fault(number, reason(error)))
+            continue
+        if len(text.encode()) > options.max_record_bytes:
+            faults.append(Fault(number, f"a row of more than {options.max_record_bytes:,} bytes"))
         else:
             yield number, text

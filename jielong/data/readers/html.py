@@ -27,9 +27,28 @@ _MENU_LINKS = 3
 _MENU_LINK_SHARE = 0.6  # of the characters of a block: more in links makes it a menu
 _DECLARED = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _DECLARED_WITHIN_BYTES = 4096
-_WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "big5": "cp950", "iso8859-1": "cp1252"}
+_WIDER = {
+    "ascii": "cp1252",
+    "big5": "cp950",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "shift_jis": "cp932",
+    "tis-620": "cp874",
+}
 """Pages name the smaller code page and use the larger one that contains it."""
+_CODE_PAGES = frozenset(
+    "big5hkscs cp866 cp874 cp932 cp949 cp950 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 "
+    "cp1257 cp1258 euc_jp gb18030 iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 "
+    "iso8859-8 iso8859-10 iso8859-13 iso8859-14 iso8859-15 iso8859-16 koi8-r koi8-u mac-cyrillic "
+    "mac-roman utf-8".split()
+)
+"""What a page may declare: codecs of Python, but for those that are no code pages of text."""
 _CJK = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef"
+_NESTED_TOO_DEEP = "depth"  # in what libxml2 says of it, under numbers that have changed
 _WRAPPED_CJK = re.compile(rf"(?<=[{_CJK}])[ \t]*\n\s*(?=[{_CJK}])")
 
 
@@ -44,6 +63,8 @@ def page(stream: ByteStream, options: FileOptions, faults: list[Fault]) -> Itera
         yield main_text(_decoded(data, options.encoding))
     except UndecodableError as error:
         faults.append(error.fault)
+    except _TooDeepError:
+        faults.append(Fault(0, "its elements are nested more than about 2,000 deep"))
 
 
 def main_text(source: str) -> str:
@@ -55,7 +76,9 @@ def main_text(source: str) -> str:
     try:
         root = etree.fromstring(source.encode(), parser)
     except etree.XMLSyntaxError:  # a page without a single element
-        return ""
+        root = None
+    if any(_NESTED_TOO_DEEP in error.message for error in parser.error_log):
+        raise _TooDeepError
     if root is None:
         return ""
     writer = _Writer()
@@ -85,7 +108,7 @@ def _decoded(data: bytes, encoding: str) -> str:
         return decode(data, encoding)
     declared = _DECLARED.search(data[:_DECLARED_WITHIN_BYTES])
     tries = ["utf-8", *([_codec(declared[1].decode("ascii"))] if declared else [])]
-    for codec in tries:
+    for codec in dict.fromkeys(tries):
         try:
             return decode(data, codec)
         except UndecodableError:
@@ -94,11 +117,13 @@ def _decoded(data: bytes, encoding: str) -> str:
 
 
 def _codec(label: str) -> str:
+    """The codec of a code page; of any other name UTF-8, which has been tried already."""
     try:
-        name = codecs.lookup(label).name
+        name = codecs.lookup(label.lower().removeprefix("x-")).name
     except LookupError:
         return "utf-8"
-    return _WIDER.get(name, name)
+    name = _WIDER.get(name, name)
+    return name if name in _CODE_PAGES else "utf-8"
 
 
 def _is_left_out(element: Any) -> bool:  # noqa: ANN401 - an element of lxml
@@ -133,6 +158,10 @@ def _code(element: Any) -> str:  # noqa: ANN401 - an element of lxml
     for line_break in element.iter("br"):
         line_break.tail = "\n" + (line_break.tail or "")
     return "".join(element.itertext())
+
+
+class _TooDeepError(Exception):
+    """A page of which the parser gives only what stands before its deepest part."""
 
 
 class _Writer:

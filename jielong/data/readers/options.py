@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from jielong.core.config import check_positive
 
+_NOT_OF_FILES = ("idna", "raw-unicode-escape")  # but of host names and of Python's source code
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileOptions:
@@ -31,6 +33,7 @@ def _cuts_into_lines(encoding: str) -> bool:
     """Whether this is a codec of text whose newline is one that lines are told by."""
     try:
         name = codecs.lookup(encoding).name
-        return "\n".encode(encoding) == b"\n" or name.startswith(("utf-16", "utf-8"))
-    except LookupError:
+        is_ascii = "\n".encode(encoding) == b"\n" and name not in _NOT_OF_FILES
+        return is_ascii or name.startswith(("utf-16", "utf-8"))
+    except (LookupError, UnicodeError):
         return False

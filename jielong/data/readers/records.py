@@ -1,35 +1,39 @@
 """From a file to documents, whatever its format; what cannot be read is told, and no more."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from jielong.data.clean import han_share
 from jielong.data.documents import Document, Rejected
 from jielong.data.encoding import Fault, texts
 from jielong.data.readers import columns, html, pdf, rows
 from jielong.data.readers.cut import cut
-from jielong.data.readers.find import DATASET, InputFile, missing_reader
+from jielong.data.readers.find import DATASET, InputFile
 from jielong.data.readers.options import FileOptions
 from jielong.data.readers.streams import open_bytes, reason
 
 SOURCE = "files"
 """The source that documents of the user's own files name."""
 
+_OF_ROWS = ("jsonl", "csv", "tsv", "parquet", DATASET)
 _GUESSED_BY = 500  # characters that the language is guessed by, until it is identified
 
 
 def records(file: InputFile, options: FileOptions) -> Iterator[Document | Rejected]:
     """The documents of a file in order, and where and why anything in it was not read.
 
-    A group is what must not be torn apart: a file of running text, or one row of a file of rows.
+    A group, which must not be torn apart, is one row of a file of rows. A file of running text is
+    a corpus of its own, so each of its documents is a group.
     """
     faults: list[Fault] = []
     is_empty = True
     try:
         for number, text in _read(file, options, faults):
-            group = file.name if number is None else f"{file.name}/{number}"
+            name = file.name if number is None else f"{file.name}/{number}"
             for part, piece in enumerate(cut(text, options.document_bytes)):
                 is_empty = False
-                yield _document(group, part, piece)
+                key = f"{name}/{part}"
+                yield _document(key, key if number is None else name, piece)
             is_empty &= not faults
             yield from _rejected(file, faults)
     except OSError as error:
@@ -39,12 +43,22 @@ def records(file: InputFile, options: FileOptions) -> Iterator[Document | Reject
     yield from _rejected(file, faults)
 
 
+def check(file: InputFile, options: FileOptions) -> None:
+    """Read as far as a file's first row, to raise now the `DataError` that would end the run there.
+
+    That is a column that does not exist, or a library that is missing.
+    """
+    if file.format in _OF_ROWS:
+        with suppress(OSError):  # which costs a run only this file
+            next(_read(file, options, []), None)
+
+
 def _read(
     file: InputFile, options: FileOptions, faults: list[Fault]
 ) -> Iterator[tuple[int | None, Iterable[str]]]:
     """(row, or None where the file has none; its text in pieces) of each record of a file."""
     if not file.format:
-        faults.append(Fault(0, missing_reader(file.path)))
+        faults.append(Fault(0, file.fault))
     elif file.format == "pdf":
         yield None, pdf.pages(file, faults)
     elif file.format in ("parquet", DATASET):
@@ -62,13 +76,13 @@ def _read(
                 yield from ((number, [text]) for number, text in found)
 
 
-def _document(group: str, part: int, text: str) -> Document:
+def _document(key: str, group: str, text: str) -> Document:
     lang = "zh" if han_share(text[:_GUESSED_BY]) >= 0.5 else "en"
-    return Document(source=SOURCE, key=f"{group}/{part}", text=text, lang=lang, group=group)
+    return Document(source=SOURCE, key=key, text=text, lang=lang, group=group)
 
 
 def _rejected(file: InputFile, faults: list[Fault]) -> Iterator[Rejected]:
     """The faults so far, which are thereby told."""
-    found = [Rejected(file=str(file.path), offset=f.offset, reason=f.reason) for f in faults]
+    found = [Rejected(file=file.name, offset=f.offset, reason=f.reason) for f in faults]
     faults.clear()
     yield from found

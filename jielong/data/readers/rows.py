@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jielong.core.errors import DataError
-from jielong.data.encoding import ByteStream, Fault, lines
+from jielong.data.encoding import ByteStream, Fault, Line, lines
 from jielong.data.readers.find import InputFile
 from jielong.data.readers.options import FileOptions
 
@@ -18,25 +18,31 @@ class NoTextError(Exception):
     """A record of which no text can be taken, and why."""
 
 
+class _UnreadableRowError(Exception):
+    """A row of which a line was left out, which is told already, or that is too long."""
+
+
 def json_lines(
     file: InputFile, stream: ByteStream, options: FileOptions, faults: list[Fault]
 ) -> Iterator[tuple[int, str]]:
     """(number, text) of each row of a JSON Lines file."""
     number, columns_are_right = -1, False
-    for offset, line in lines(stream, options.encoding, faults, options.max_record_bytes):
-        if not line.strip():
+    for line in lines(stream, options.encoding, faults, options.max_record_bytes):
+        if line.is_left_out or not line.text.strip():
             continue
         number += 1
         try:
-            row = json.loads(line.rstrip("\r\n"))
+            row = json.loads(line.text.rstrip("\r\n"))
             if not columns_are_right and isinstance(row, dict):
                 check_columns(file, list(row), options)
                 columns_are_right = True
             text = row_text(row, options.text_column)
         except json.JSONDecodeError as error:
-            faults.append(Fault(offset, f"not JSON ({error.msg})"))
+            faults.append(Fault(line.offset, f"not JSON ({error.msg})"))
+        except ValueError as error:  # a number of thousands of digits
+            faults.append(Fault(line.offset, f"not JSON ({str(error).partition(':')[0]})"))
         except (NoTextError, RecursionError) as error:
-            faults.append(Fault(offset, str(error)))
+            faults.append(Fault(line.offset, str(error)))
         else:
             yield number, text
 
@@ -48,7 +54,8 @@ def separated(
     delimiter = "\t" if file.format == "tsv" else ","
     # The limit is the whole process's, but every reader here sets the one of its recipe.
     csv.field_size_limit(options.max_record_bytes)
-    feed = _Feed(lines(stream, options.encoding, faults, options.max_record_bytes))
+    found = lines(stream, options.encoding, faults, options.max_record_bytes)
+    feed = _Feed(found, options.max_record_bytes)
     rows = csv.reader(feed, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     number = -1
@@ -58,9 +65,18 @@ def separated(
             row = next(rows)
         except StopIteration:
             return
-        except csv.Error as error:
+        except (csv.Error, _UnreadableRowError) as error:
+            if isinstance(error, csv.Error):
+                faults.append(Fault(feed.row_offset, f"not {file.format.upper()} ({error})"))
+            else:
+                faults += [Fault(feed.row_offset, str(error))] if str(error) else []
+                if not feed.skip_row():
+                    reason = "no quotation mark ends this row: read no further"
+                    faults.append(Fault(feed.row_offset, reason))
+            if header is None:
+                faults.append(Fault(feed.row_offset, "without its first row: read no further"))
+                return
             number += 1
-            faults.append(Fault(feed.row_offset, f"not {file.format.upper()} ({error})"))
             continue
         if header is None and row:
             header = [name.strip() for name in row]
@@ -125,21 +141,37 @@ def _cell_text(row: Sequence[str], header: Sequence[str], column: str) -> str:
 
 
 class _Feed:
-    """Lines for the CSV parser, which remembers where the row that it is reading began."""
+    """Lines for the CSV parser, which remembers where the row that it is reading began.
 
-    def __init__(self, numbered: Iterator[tuple[int, str]]) -> None:
-        self._numbered = numbered
+    A row that cannot be read whole ends the parser's work on it; `skip_row` then leads to the line
+    behind its closing quotation mark, so that its rest is not taken for rows.
+    """
+
+    def __init__(self, found: Iterator[Line], most_bytes: int) -> None:
+        self._found = found
+        self._most_bytes = most_bytes
         self._is_first = True
+        self._is_open = False  # whether the last line ended within quotation marks
         self.row_offset = 0
 
     def begin_row(self) -> None:
         self._is_first = True
 
+    def skip_row(self) -> bool:
+        """Whether there was an end to skip to."""
+        return not self._is_open or any(line.text.count('"') % 2 for line in self._found)
+
     def __iter__(self) -> "_Feed":
         return self
 
     def __next__(self) -> str:
-        offset, line = next(self._numbered)
+        line = next(self._found)
+        # The parser asks for a second line only within quotation marks.
+        self._is_open = self._is_first == (line.text.count('"') % 2 == 1)
         if self._is_first:
-            self.row_offset, self._is_first = offset, False
-        return line
+            self.row_offset, self._is_first = line.offset, False
+        if line.is_left_out:
+            raise _UnreadableRowError
+        if line.end - self.row_offset > self._most_bytes:
+            raise _UnreadableRowError(f"a row of more than {self._most_bytes:,} bytes")
+        return line.text

@@ -72,6 +72,24 @@ def test_resume_with_other_settings_is_refused(
         create(tmp_path, source, resume=True, **changes)
 
 
+def test_what_may_change_is_no_other_configuration(tmp_path: Path, source: Path) -> None:
+    create(tmp_path, source)
+    create(tmp_path, source, resume=True, config=Config(steps=4), may_change=("steps",))
+
+
+def test_what_a_kill_left_half_written_is_no_run_and_is_removed(
+    tmp_path: Path, source: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    half = tmp_path / "run" / ".config.toml.77.tmp"
+    half.write_text("st")
+    create(tmp_path, source)
+    assert not half.exists()
+    half.write_text("st")
+    create(tmp_path, source, resume=True)
+    assert not half.exists()
+
+
 def test_resume_with_a_changed_input_is_refused(tmp_path: Path, source: Path) -> None:
     create(tmp_path, source)
     source.write_text("秋风", encoding="utf-8")

@@ -16,6 +16,7 @@ from jielong.data.decontaminate import (
     load_items,
 )
 from jielong.data.documents import Document, Dropped
+from jielong.data.pipeline.late import DecontaminationStep, gram_index
 from tests.planted import random_text
 
 CONFIG = DecontaminationConfig()
@@ -118,9 +119,36 @@ def test_a_document_in_too_many_pieces_goes() -> None:
 
 
 def test_common_grams_stay() -> None:
+    item = QUESTION + prose(1000, "zh", 40)
     texts = [prose(n, "zh", 300) + QUESTION + prose(99 - n, "zh", 300) for n in range(11)]
-    assert len(cleaner([QUESTION], texts[:10]).leaks(texts[0])) > 0
-    assert cleaner([QUESTION], texts).leaks(texts[0]) == []
+    assert len(cleaner([item], texts[:10]).leaks(texts[0])) > 0
+    assert cleaner([item], texts).leaks(texts[0]) == []
+
+
+def test_a_whole_item_goes_however_often_it_was_said() -> None:
+    texts = [prose(n, "zh", 300) + QUESTION + prose(99 - n, "zh", 300) for n in range(11)]
+    block = cleaner([QUESTION, RIDDLE], texts)
+    [(start, end)] = block.leaks(texts[0])
+    assert texts[0][start:end] == QUESTION
+    cleaned = block(document(texts[0]))
+    assert isinstance(cleaned, Document)
+    assert QUESTION[:10] not in cleaned.text
+    assert block.index.leaked(block.counts) == {"set": 1}
+
+
+def test_an_exam_of_which_nothing_can_be_looked_for_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "exam.jsonl").write_text('{"question": "八天", "answer": "seven"}')
+    step = DecontaminationStep(files=(str(tmp_path / "exam.jsonl"),))
+    with pytest.raises(DataError, match=r"none of 2 text\(s\) has shortest_item = 8 units"):
+        gram_index(step)
+
+
+def test_an_item_is_looked_for_in_all_its_forms() -> None:
+    index = build_index(
+        {"set": [QUESTION]}, CONFIG, lambda text: [text, text.replace("井", "[电话]")]
+    )
+    assert index.leaked(index.count([QUESTION.replace("井", "[电话]")])) == {"set": 1}
+    assert index.given == {"set": 1}
 
 
 def test_a_document_counts_once_however_often_it_says_it() -> None:

@@ -86,9 +86,24 @@ def test_lines_that_lost_a_byte_are_dropped(right: str, wrong: str) -> None:
     assert dropped >= 0.95 * LINES
 
 
-@pytest.mark.parametrize("sign", ["\ufffd", "锟斤拷", "烫烫烫烫"])
-def test_what_stands_for_lost_bytes_is_dropped(sign: str) -> None:
-    assert repair(f"第一行\n这里有{sign}的一行\n第三行") == "第一行\n第三行"
+@pytest.mark.parametrize("sign", ["\ufffd", "锟斤拷", "烫烫烫", "屯屯屯"])
+def test_a_line_in_pieces_is_dropped_but_not_for_one_sign_of_it(sign: str) -> None:
+    assert repair(f"第一行\n这{sign * 4}行\n第三行") == "第一行\n第三行"
+    one = f"第一行\n这里有{sign}的一行\n第三行"
+    assert repair(one) == one
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "水太烫了，她连声喊着烫烫烫，把杯子放下。",
+        "屏幕上只剩下“锟斤拷锟斤拷”六个字，谁也不知道那封信原来写了什么，只好请人再寄一封来。",
+        "手持两把锟斤拷，口中疾呼烫烫烫",
+        "The caf\ufffd was closed, and the na\ufffdve guests stood in the rain for an hour.",
+    ],
+)
+def test_signs_of_loss_may_be_mentioned(line: str) -> None:
+    assert repair(line) == line
 
 
 def test_clean_lines_stay_as_they_are() -> None:

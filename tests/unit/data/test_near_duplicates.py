@@ -96,7 +96,7 @@ def test_a_shared_key_alone_is_not_enough() -> None:
     save_keys(Path("a.npy"), np.full((80, 2), 7, dtype=np.uint32))
     texts = ["abcdefgh", "abcdexyz"]  # one of seven
     order = np.arange(2, dtype=np.uint32)
-    assert find([Path("a.npy")], order, lambda _, row: texts[row], CONFIG) == []
+    assert not list(find([Path("a.npy")], order, lambda _, row: texts[row], CONFIG))
 
 
 def test_only_candidates_are_read_again() -> None:
@@ -110,8 +110,17 @@ def test_only_candidates_are_read_again() -> None:
         return texts[row]
 
     save_keys(Path("a.npy"), band_keys(texts, CONFIG, 0))
-    find([Path("a.npy")], np.arange(51, dtype=np.uint32), fetch, CONFIG)
+    list(find([Path("a.npy")], np.arange(51, dtype=np.uint32), fetch, CONFIG))
     assert sorted(read) == [7, 50]
+
+
+def test_what_is_not_left_neither_goes_nor_stands_for_another() -> None:
+    random = Random(0)
+    text = random_text(random, "zh", 300)
+    save_keys(Path("a.npy"), band_keys([text, text, text], CONFIG, 0))
+    order, left = np.arange(3, dtype=np.uint32), np.array([False, True, True])
+    (found,) = find([Path("a.npy")], order, lambda _part, _row: text, CONFIG, left)
+    assert (found.document, found.kept) == ((0, 2), (0, 1))
 
 
 def test_pairs_by_hand() -> None:

@@ -78,6 +78,23 @@ def test_trigrams_that_are_scattered_are_no_passage(tmp_path: Path) -> None:
     assert [hit.id for hit in find(run, "abcdef", 5).hits] == ["t1"]
 
 
+def test_a_search_that_would_read_everything_ends_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scattered = ["abcd xx bcde yy cdef"] * 5
+    run = one(tmp_path, *scattered, "zz abcdef")
+    monkeypatch.setattr(passages, "_MOST_READ", 4)
+    found = find(run, "abcdef", 3)
+    assert (found.hits, found.unread) == ((), 2)
+    assert describe(found).plain.splitlines() == [
+        "None of the first documents holds this, and none comes near.",
+        "Not read: 2 more documents that may hold this: give more words.",
+    ]
+    monkeypatch.setattr(passages, "_MOST_READ", 6)
+    found = find(run, "abcdef", 3)
+    assert ([hit.id for hit in found.hits], found.unread) == (["t5"], 0)
+
+
 def test_how_often_a_document_holds_it(tmp_path: Path) -> None:
     (hit,) = find(one(tmp_path, "tick tock, TICK-TOCK. tick"), "tick tock", 5).hits
     assert hit.times == 2

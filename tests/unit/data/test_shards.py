@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jielong.core.errors import DataError
-from jielong.data.shards import Shard, window_rows
+from jielong.data.shards import Shard, join, window_rows
 
 
 def shard() -> Shard:
@@ -26,20 +26,37 @@ def test_a_shard_comes_back_from_disk(tmp_path: Path) -> None:
         assert np.array_equal(getattr(read, name), value), name
 
 
-def test_a_phase_takes_documents_in_its_own_order() -> None:
-    taken = shard().take(np.array([2, 0, 2]))
+def test_parts_are_joined_in_order(tmp_path: Path) -> None:
+    other = Shard.pack([[70_000]], 1, ["zh"], [3])
+    join([shard(), other], tmp_path / "train.npz")
+    whole = Shard.load(tmp_path / "train.npz")
+    assert whole.tokens.tolist() == [1, 7, 8, 1, 1, 9, 1, 70_000]
+    assert whole.starts.tolist() == [0, 3, 4, 6]
+    assert whole.languages.tolist() == ["zh", "en", "en", "zh"]
+    assert whole.text_bytes.tolist() == [6, 0, 1, 3]
+
+
+def test_ids_that_are_mapped_take_no_memory(tmp_path: Path) -> None:
+    shard().save(tmp_path / "train.npz")
+    assert isinstance(Shard.load(tmp_path / "train.npz").tokens, np.memmap)
+
+
+def test_a_phase_takes_documents_in_its_own_order(tmp_path: Path) -> None:
+    shard().save_taken(np.array([2, 0, 2]), tmp_path / "phase.npz")
+    taken = Shard.load(tmp_path / "phase.npz")
     assert taken.tokens.tolist() == [1, 9, 1, 7, 8, 1, 9]
     assert taken.starts.tolist() == [0, 2, 5]
     assert taken.languages.tolist() == ["en", "zh", "en"]
     assert taken.text_bytes.tolist() == [1, 6, 1]
 
 
-def test_an_empty_corpus_is_refused() -> None:
+def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no documents"):
-        Shard.pack([], 1, [], [])
+        join([Shard.pack([], 1, [], [])], tmp_path / "train.npz")
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "text", "other"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "text", "other", "ids", "cut ids"])
 def test_a_damaged_shard_is_named(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "train.npz"
     if damage == "cut":
@@ -49,6 +66,14 @@ def test_a_damaged_shard_is_named(tmp_path: Path, damage: str) -> None:
         path.write_text("no archive")
     elif damage == "other":
         np.savez(path, something=np.zeros(3))
+    elif damage == "ids":
+        shard().save(path)
+        Shard.pack([[5]], 1, ["zh"], [1]).save(tmp_path / "small.npz")
+        (tmp_path / "small.npy").replace(tmp_path / "train.npy")
+    elif damage == "cut ids":
+        shard().save(path)
+        ids = path.with_suffix(".npy")
+        ids.write_bytes(ids.read_bytes()[:-4])
     with pytest.raises(DataError, match=r"train\.npz: not a token shard"):
         Shard.load(path)
 

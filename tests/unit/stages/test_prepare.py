@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def test_own_text_becomes_two_disjoint_sides(tmp_path: Path) -> None:
     assert set(manifest["outputs"]) == {
         *(f"documents/{side}.jsonl" for side in ("train", "valid")),
         *(f"dropped/{phase}.jsonl" for phase in ("extract", "over_cap", "select")),
-        *("duplicates.jsonl", "lexicon.json", "rejected.jsonl"),
+        *("duplicates.jsonl", "files.jsonl", "lexicon.json", "rejected.jsonl"),
     }
     clusters = read(path / "duplicates.jsonl")
     assert len(clusters) == 4
@@ -85,9 +86,67 @@ def test_another_seed_draws_another_order(tmp_path: Path) -> None:
     assert [d["id"] for d in first] != [d["id"] for d in second]
 
 
+def test_a_long_row_stays_on_one_side(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    rng = random.Random(0)
+    texts = ["".join(chr(rng.randrange(0x4E00, 0x9000)) for _ in range(4400)) for _ in range(4)]
+    rows = "\n".join(json.dumps({"text": text}) for text in texts)  # of 13 kB each
+    (tmp_path / "texts" / "rows.jsonl").write_text(rows, encoding="utf-8")
+    path = run(recipe(tmp_path, files=[f"{tmp_path}/texts"]))
+    sides = []
+    for side in ("train", "valid"):
+        found = [d["text"][:50] for d in read(path / "documents" / f"{side}.jsonl")]
+        sides.append({number for number, text in enumerate(texts) for d in found if d in text})
+    assert sides[0] | sides[1] == {0, 1, 2, 3}
+    assert not sides[0] & sides[1]
+
+
+def test_a_wrong_column_stops_the_run_before_it_writes(tmp_path: Path) -> None:
+    write_stories(tmp_path / "texts", count=4)
+    (tmp_path / "texts" / "z.csv").write_text("id,body\n1,x\n", encoding="utf-8")
+    with pytest.raises(
+        DataError, match=r"z\.csv: no column 'text': set text_column to one of 'id'"
+    ):
+        run(recipe(tmp_path, files=[f"{tmp_path}/texts"]))
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_that_are_no_text_and_text_in_pieces(tmp_path: Path) -> None:
+    write_stories(tmp_path / "texts", count=8)
+    (tmp_path / "texts" / "01.txt").rename(tmp_path / "texts" / os.fsdecode(b"\xd6\xd0.txt"))
+    pieces = "锟斤拷锟斤拷，锟斤拷锟斤拷\n锟斤拷锟斤拷锟斤拷"
+    (tmp_path / "texts" / "pieces.txt").write_text(pieces, encoding="utf-8")
+    (tmp_path / "texts" / os.fsdecode(b"\xff.png")).write_bytes(b"\0")
+    path = run(recipe(tmp_path, files=[f"{tmp_path}/texts"]))
+    assert sum(len(read(path / "documents" / f"{s}.jsonl")) for s in ("train", "valid")) == 8
+    [dropped] = read(path / "dropped" / "extract.jsonl")
+    assert (dropped["rule"], dropped["text"]) == ("mojibake", pieces)
+    [rejected] = read(path / "rejected.jsonl")
+    assert rejected["file"] == r"\xff.png"
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"files": ["~nobody-/x"]}, "files"),
+        ({"cache_dir": "~nobody-"}, "cache_dir"),
+        ({"sources": {"laws": {"max_mb": 1.0, "path": "~nobody-/x"}}}, "sources.laws.path"),
+        ({"quality": {"positives": ["files"], "negatives": ["~nobody-/x"]}}, "quality.negatives"),
+        ({"decontaminate": {"files": ["~nobody-/x"]}}, "decontaminate.files"),
+    ],
+)
+def test_a_home_that_does_not_exist_is_named(tmp_path: Path, settings: Any, key: str) -> None:
+    write_stories(tmp_path / "texts", count=2)
+    with pytest.raises(DataError, match=rf"^{key}: ~nobody-.*: there is no such user's home"):
+        run(recipe(tmp_path, **settings))
+    assert not (tmp_path / "run").exists()
+
+
 def test_one_document_cannot_be_divided(tmp_path: Path) -> None:
     write_stories(tmp_path / "texts", count=1)
-    with pytest.raises(DataError, match=r"1 document\(s\), which leaves none for valid"):
+    with pytest.raises(
+        DataError, match=r"1 of 1 document\(s\) are left, which gives none for valid"
+    ):
         run(recipe(tmp_path))
 
 

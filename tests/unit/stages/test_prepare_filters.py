@@ -124,26 +124,63 @@ def test_a_phase_reads_the_training_documents_again_and_again(prepared: Path) ->
     assert len(order) == pytest.approx(row["epochs"] * lines, rel=0.1)
 
 
-def test_a_weight_on_a_source_without_text_stops_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"phases": {"only": {"budget_mb": 1.0, "weights": {"laws": 1.0}}}},
+            r"^phases\.only\.weights\.laws: no source of this recipe: choose from files",
+        ),
+        ({"quality": {"positives": ["sanguo"]}}, r"^quality\.positives\.sanguo: no source"),
+    ],
+)
+def test_a_source_that_is_not_there_is_named_before_anything_is_written(
+    tmp_path: Path, settings: dict, message: str
+) -> None:
+    (tmp_path / "a.txt").write_text(chinese(1)[0].text, encoding="utf-8")
+    values = {"run_dir": str(tmp_path / "run"), "files": [str(tmp_path / "a.txt")]}
+    with pytest.raises(ConfigError, match=message):
+        configs.parse(PrepareConfig, values | settings)
+
+
+def test_why_nothing_is_left_is_told(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
-    for number, story in enumerate(chinese(4)):
-        (tmp_path / "texts" / f"{number}.txt").write_text(story.text, encoding="utf-8")
+    (tmp_path / "texts" / "list.txt").write_text("- a\n- b\n" * 40, encoding="utf-8")
+    (tmp_path / "texts" / "picture.png").write_bytes(b"\x89PNG\0\0")
     values = {
         "run_dir": str(tmp_path / "run"),
         "files": [str(tmp_path / "texts")],
-        "phases": {"only": {"budget_mb": 1.0, "weights": {"laws": 1.0}}},
+        "heuristics": {},
+        "engine": {"workers": 1},
     }
-    with pytest.raises(ConfigError, match=r"phases\.only\.weights\.laws: has no text"):
+    message = r"0 of 1 document\(s\) are left.*for train \(dropped: 1 by heuristics\."
+    with pytest.raises(DataError, match=message):
         run(configs.parse(PrepareConfig, values))
-    assert not json.loads((tmp_path / "run" / "manifest.json").read_text())["finished"]
+    [rejected] = read(tmp_path / "run" / "rejected.jsonl")
+    assert rejected["file"].endswith("picture.png")
+    assert read(tmp_path / "run" / "dropped" / "extract.jsonl")
 
 
-def test_positives_have_to_be_there(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text(chinese(1)[0].text, encoding="utf-8")
+def test_an_item_in_many_copies_of_a_text_leaks_from_none(tmp_path: Path) -> None:
+    """Copies go first; what is left of an item's phrases is then no common phrase."""
+    (tmp_path / "texts").mkdir()
+    stories = [story.text for story in chinese(30)]
+    for number in range(15):
+        text = f"{stories[0]}\n\n{LEAKED}\n\n{stories[1]}" if number else stories[2]
+        (tmp_path / "texts" / f"{number:02}.txt").write_text(text, encoding="utf-8")
+    for number, story in enumerate(stories[3:]):
+        (tmp_path / "texts" / f"story-{number:02}.txt").write_text(story, encoding="utf-8")
+    item = f"{LEAKED} Answer in one sentence, and say which of the guests could have known it."
+    (tmp_path / "exam.jsonl").write_text(json.dumps({"question": item}), encoding="utf-8")
     values = {
         "run_dir": str(tmp_path / "run"),
-        "files": [str(tmp_path / "a.txt")],
-        "quality": {"positives": ["sanguo"]},
+        "files": [str(tmp_path / "texts")],
+        "decontaminate": {"files": [str(tmp_path / "exam.jsonl")]},
+        "engine": {"workers": 1},
     }
-    with pytest.raises(DataError, match=r"quality\.positives: sanguo: no document"):
-        run(configs.parse(PrepareConfig, values))
+    made = run(configs.parse(PrepareConfig, values))
+    sides = "".join((made / f"documents/{side}.jsonl").read_text() for side in ("train", "valid"))
+    assert "ferryman" not in sides
+    found = json.loads((made / "manifest.json").read_text())["decontaminate"]
+    assert found["sets"] == {"exam": {"items": 1, "searched": 1, "leaked": 1}}
+    assert list(found["files"]) == ["exam.jsonl"]

@@ -60,6 +60,33 @@ def test_the_shards_hold_the_documents(tmp_path: Path, prepared: Path) -> None:
     assert manifest["train"]["bytes"] == sum(len(d["text"].encode()) for d in DOCUMENTS[:30])
 
 
+def test_parts_make_no_difference_and_leave_nothing(tmp_path: Path, prepared: Path) -> None:
+    whole, parts = run(tmp_path, prepared, "whole"), run(tmp_path, prepared, "parts", part_mb=5e-4)
+    assert len(tokenize.cut(prepared / "documents" / "train.jsonl", 500)) > 3
+    for name in ("train.npy", "train.npz", "valid.npy", "valid.npz"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
+    assert not [path for path in parts.iterdir() if "work" in path.name]
+
+
+def test_shares_are_whole_lines_and_all_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_bytes(b"".join(b"x" * n + b"\n" for n in (3, 0, 9, 1, 1, 1, 30)))
+    data = file.read_bytes()
+    for size in range(1, 60):
+        shares = tokenize.cut(file, size)
+        assert b"".join(data[share.start : share.end] for share in shares) == data
+        assert all(data[share.end - 1 : share.end] == b"\n" for share in shares)
+    file.write_bytes(b"")
+    assert [(share.start, share.end) for share in tokenize.cut(file, 5)] == [(0, 0)]
+
+
+def test_a_damaged_document_is_named(tmp_path: Path, prepared: Path) -> None:
+    with (prepared / "documents" / "valid.jsonl").open("a") as file:
+        file.write('{"id": "half')
+    with pytest.raises(DataError, match=r"valid\.jsonl:11: damaged"):
+        run(tmp_path, prepared, "run")
+
+
 def test_the_recipe_says_how_text_is_cut(tmp_path: Path, prepared: Path) -> None:
     words = Tokenizer.load(run(tmp_path, prepared, "words", han="words", digits=1))
     assert len(words.pieces("春风 1234")) == 1 + 1 + 4

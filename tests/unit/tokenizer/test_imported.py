@@ -182,6 +182,33 @@ def test_what_cannot_write_every_text_is_refused(tmp_path: Path) -> None:
         Tokenizer.load(file)
 
 
+def test_a_space_that_its_file_would_put_before_text_is_left_out(tmp_path: Path) -> None:
+    theirs = like_gpt2()
+    theirs.no_truncation()
+    plain = {text: theirs.encode(text, add_special_tokens=False).ids for text in TEXTS}
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    for stages in (byte_level, pre_tokenizers.Sequence([pre_tokenizers.Digits(), byte_level])):
+        theirs.pre_tokenizer = stages
+        theirs.save(str(tmp_path / "tokenizer.json"))
+        ours = Tokenizer.load(tmp_path)
+        for text in ("hello", " hello", "龘 a", *TEXTS):
+            assert ours.decode(ours.encode(text)) == text
+        assert stages is not byte_level or all(ours.encode(t) == ids for t, ids in plain.items())
+
+
+def test_an_entry_that_stands_for_no_bytes_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    like_gpt2().save(str(file))
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["model"]["vocab"]["你好"] = 320
+    content["added_tokens"][0]["id"] = 321
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DataError, match=r"tokenizer\.json: entry 320, '你好', stands for no bytes"):
+        Tokenizer.load(file)
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "你好"}', encoding="utf-8")
+    assert Tokenizer.load(file).special.eos == 320
+
+
 def test_a_broken_config_is_named(tmp_path: Path) -> None:
     like_gpt2().save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text("{", encoding="utf-8")

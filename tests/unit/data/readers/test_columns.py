@@ -74,6 +74,41 @@ def test_a_column_of_chats_is_read(tmp_path: Path, kind: str) -> None:
     assert [text for _, text in read(path)[0]] == ["在吗\n\n在的。", "在吗"]
 
 
+@pytest.mark.parametrize("kind", ["parquet", "dataset"])
+@pytest.mark.parametrize("column", ["text", "messages"])
+def test_a_row_over_the_limit_is_rejected(tmp_path: Path, kind: str, column: str) -> None:
+    texts = ["a", "字" * 333, "字" * 334, "x" * 1001, "b"]
+    rows = texts if column == "text" else [[{"role": "user", "content": text}] for text in texts]
+    documents, rejected = read(write(tmp_path, pa.table({column: rows}), kind), max_record_mb=0.001)
+    assert [text for _, text in documents] == ["a", "字" * 333, "b"]
+    assert rejected == [(n, "a row of more than 1,000 bytes") for n in (2, 3)]
+
+
+def test_large_rows_are_not_held_together(tmp_path: Path) -> None:
+    text = ["x" * 400_000 + str(number) for number in range(64)]  # 25.6 MB in one row group
+    table = pa.table({"text": text, "text.more": ["y"] * 64})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
+    del text, table
+    [file] = find([str(tmp_path / "a.parquet")])
+    pool = pa.system_memory_pool()
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        most = 0
+        for _ in records(file, FileOptions(max_record_mb=1.0, document_bytes=500_000)):
+            most = max(most, pool.bytes_allocated())
+    finally:
+        pa.set_memory_pool(before)
+    assert 0 < most < 8e6
+
+
+def test_values_that_are_no_text_are_rejected(tmp_path: Path) -> None:
+    values = pa.array([2**62, 1], pa.timestamp("s"))
+    documents, rejected = read(write(tmp_path, pa.table({"text": values}), "dataset"))
+    assert documents == []
+    assert [offset for offset, _ in rejected] == [0, 1]
+
+
 def test_bytes_that_are_no_utf8_are_rejected_alone(tmp_path: Path) -> None:
     values = pa.array([b"good", b"\xff", "也好".encode()]).view(pa.string())
     documents, rejected = read(write(tmp_path, pa.table({"text": values}), "dataset"))

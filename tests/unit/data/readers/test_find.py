@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from jielong.core.errors import DataError
+from jielong.data.documents import Rejected
 from jielong.data.readers.find import InputFile, find
+from jielong.data.readers.options import FileOptions
+from jielong.data.readers.records import records
 
 
 def write(folder: Path, *names: str) -> None:
@@ -111,10 +114,29 @@ def test_what_cannot_be_found_or_read_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
-def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path) -> None:
-    (tmp_path / "locked").mkdir(mode=0)
-    with pytest.raises(DataError, match=r"locked: cannot be listed \(Permission denied\)"):
-        find([str(tmp_path)])
+@pytest.mark.parametrize("mode", [0, 0o400])
+def test_a_folder_that_may_not_be_read_costs_only_itself(tmp_path: Path, mode: int) -> None:
+    write(tmp_path, "a.txt", "locked/b.txt", "open/c.txt")
+    (tmp_path / "locked").chmod(mode)
+    fault = "this folder cannot be read (Permission denied)"
+    for pattern in (str(tmp_path), f"{tmp_path}/**/*.txt"):
+        found = [(file.name, file.format, file.fault) for file in find([pattern])]
+        assert found == [
+            ("a.txt", "text", ""),
+            ("locked", "", fault),
+            ("open/c.txt", "text", ""),
+        ]
+    [locked] = (file for file in find([str(tmp_path)]) if file.fault)
+    assert [*records(locked, FileOptions())] == [Rejected(file="locked", offset=0, reason=fault)]
+    for pattern in ("locked", "locked/*.txt", "locked/b.txt"):
+        with pytest.raises(DataError, match=r"locked.*: cannot be read \(Permission denied\)"):
+            find([f"{tmp_path}/{pattern}"])
+    (tmp_path / "locked").chmod(0o700)
+
+
+def test_a_home_that_does_not_exist_is_named() -> None:
+    with pytest.raises(DataError, match=r"^files: ~no-such-user/x: there is no such user's home"):
+        find(["~no-such-user/x"])
 
 
 def test_a_saved_data_set_is_one_input(tmp_path: Path) -> None:

@@ -90,12 +90,29 @@ def read(data: bytes, **settings: object) -> tuple[str, list[Fault]]:
 
 @pytest.mark.parametrize(
     ("declared", "encoding"),
-    [("gb2312", "gb18030"), ("big5", "cp950"), ("iso-8859-1", "cp1252"), ("utf-8", "gb18030")],
+    [
+        ("gb2312", "gb18030"),
+        ("big5", "cp950"),
+        ("iso-8859-1", "cp1252"),
+        ("utf-8", "gb18030"),
+        ("koi8-r", "koi8-r"),
+        ("x-sjis", "cp932"),
+        ("EUC-KR", "cp949"),
+        ("euc-jp", "euc_jp"),
+    ],
 )
 def test_the_charset_is_what_the_page_says_where_that_is_possible(
     declared: str, encoding: str
 ) -> None:
-    text = {"gb18030": "镕基，龘，€", "cp950": "中文網頁", "cp1252": "café “déjà vu”"}[encoding]
+    text = {
+        "gb18030": "镕基，龘，€",
+        "cp950": "中文網頁",
+        "cp1252": "café “déjà vu”",
+        "koi8-r": "Утром мы пошли к реке.",
+        "cp932": "朝は川まで歩きました①",
+        "cp949": "아침에 강가로 나갔다. 똠",
+        "euc_jp": "朝は川まで歩きました",
+    }[encoding]
     source = f'<meta http-equiv="Content-Type" content="text/html; charset={declared}"><p>{text}'
     if declared == "utf-8":  # which is wrong: these bytes are GB18030
         text = "这一页的内容其实是另一种编码。"
@@ -107,6 +124,25 @@ def test_utf8_proves_itself_against_a_wrong_charset() -> None:
     assert read("<meta charset=gbk><p>你好，世界".encode()) == ("你好，世界", [])
     assert read(b"<meta charset=none-such><p>ok") == ("ok", [])
     assert read("<p>你好".encode("utf-16")) == ("你好", [])
+
+
+@pytest.mark.parametrize(
+    "label",
+    "hex rot13 base64 bz2 undefined unicode_escape raw_unicode_escape idna punycode utf-7 utf-16 "
+    "utf-32 utf-16le hz cp037 x- ..".split(),
+)
+def test_what_is_no_code_page_counts_as_not_declared(label: str) -> None:
+    text = "这一页的内容其实是另一种编码。"
+    for encoding in ("gb18030", "utf-8"):
+        page_ = f"<meta charset={label}><p>{text}".encode(encoding)
+        assert read(page_) == (text, [])
+    _, [fault] = read(f"<meta charset={label}><p>".encode() + b"\xe9t\xe9 \xe0 la mer")
+    assert fault.reason.startswith("neither UTF-8")
+
+
+def test_a_page_that_is_nested_too_deep_for_the_parser_is_refused_whole() -> None:
+    text, faults = read(b"<p>before</p>" + b"<div>" * 5000 + b"deep")
+    assert (text, faults) == ("", [Fault(0, "its elements are nested more than about 2,000 deep")])
 
 
 def test_a_page_that_cannot_be_read_is_refused_whole() -> None:

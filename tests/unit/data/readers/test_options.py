@@ -17,6 +17,8 @@ def test_codecs_of_text_are_taken(encoding: str) -> None:
     [
         ({"encoding": "gb-18030-of-mine"}, r"encoding: 'gb-18030-of-mine': 'auto' or a codec"),
         ({"encoding": "rot13"}, "encoding: 'rot13'"),
+        ({"encoding": "undefined"}, "encoding: 'undefined': 'auto' or a codec"),
+        ({"encoding": "idna"}, "encoding: 'idna'"),
         ({"encoding": "utf-32"}, "encoding: 'utf-32'"),
         ({"encoding": "cp037"}, "encoding: 'cp037'"),
         ({"document_bytes": 0}, "document_bytes: 0: must be above 0"),

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import tracemalloc
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from jielong.core.errors import DataError
 from jielong.data.documents import Document, Rejected
 from jielong.data.readers.find import find
 from jielong.data.readers.options import FileOptions
-from jielong.data.readers.records import records
+from jielong.data.readers.records import check, records
 from tests.sentences import sentences
 
 ZSTD_ERROR = "cannot be read on (ZSTD decompress failed: Unknown frame descriptor)"
@@ -33,7 +34,7 @@ def zstd(data: bytes) -> bytes:
     return pa.compress(data, codec="zstd", asbytes=True)
 
 
-def test_running_text_is_cut_into_documents_of_one_group(tmp_path: Path) -> None:
+def test_running_text_is_cut_into_documents_that_stand_alone(tmp_path: Path) -> None:
     paragraph = "。".join(islice(sentences("SIMPLIFIED"), 20))
     (tmp_path / "a.txt").write_text(f"\ufeff我的日记。\r\n\r\n{paragraph}\r\n\r\nIn English.\n")
     (tmp_path / "b.md").write_text("# My notes\n\nToday I wrote a little.")
@@ -44,7 +45,7 @@ def test_running_text_is_cut_into_documents_of_one_group(tmp_path: Path) -> None
         *(f"a.txt/{i}" for i in range(len(documents) - 1)),
         "b.md/0",
     ]
-    assert [d.group for d in documents] == ["a.txt"] * (len(documents) - 1) + ["b.md"]
+    assert [d.group for d in documents] == [d.key for d in documents]
     assert {d.lang for d in documents[:-1]} == {"zh"}
     assert documents[-1].lang == "en"
     assert documents[-1].text == "# My notes\n\nToday I wrote a little."
@@ -113,15 +114,16 @@ def test_bad_rows_are_rejected_at_their_place_and_the_rest_is_read(tmp_path: Pat
         b'{"text": "' + b"x" * 300_000 + b'"}',
         b'{"text": "\xff"}',
         b"",
+        b'{"text": "x", "n": ' + b"1" * 5000 + b"}",
         b'{"text": "two"}',
     ]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
     documents, rejected = read(tmp_path / "a.jsonl", max_record_mb=0.25)
-    assert [(d.key, d.text) for d in documents] == [("a.jsonl/0/0", "one"), ("a.jsonl/11/0", "two")]
-    starts = [len(b"\n".join(lines[:i])) + 1 for i in range(1, 14)]
+    assert [(d.key, d.text) for d in documents] == [("a.jsonl/0/0", "one"), ("a.jsonl/12/0", "two")]
+    starts = [len(b"\n".join(lines[:i])) + 1 for i in range(1, 15)]
     starts[11] += lines[12].index(b"\xff")
-    assert [r.offset for r in rejected] == starts[:12]
-    assert {r.file for r in rejected} == {str(tmp_path / "a.jsonl")}
+    assert [r.offset for r in rejected] == [*starts[:12], starts[13]]
+    assert {r.file for r in rejected} == {"a.jsonl"}
     assert [r.reason for r in rejected] == [
         "not JSON (Unterminated string starting at)",
         "not an object with columns",
@@ -135,6 +137,7 @@ def test_bad_rows_are_rejected_at_their_place_and_the_rest_is_read(tmp_path: Pat
         rejected[9].reason,
         "a line of more than 250,000 bytes",
         "not utf-8 (invalid start byte)",
+        "not JSON (Exceeds the limit (4300 digits) for integer string conversion)",
     ]
     assert "recursion" in rejected[9].reason
 
@@ -154,6 +157,54 @@ def test_csv_rows_may_hold_line_ends_and_bad_ones_are_rejected(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b'"begun\nwith \xff in it\nid,"\n', "not utf-8 (invalid start byte)"),
+        (b'"\xff\nquoted ""\n,,"\n', "not utf-8 (invalid start byte)"),
+        (b'"' + b"x" * 3000 + b"\n,not a row\n" + b'"\n', "a line of more than 2,000 bytes"),
+        (b'"x\n' + b"9,not a row\n" * 300 + b'"\n', "a row of more than 2,000 bytes"),
+        (b"\xff unquoted\n", "not utf-8 (invalid start byte)"),
+    ],
+)
+def test_a_csv_row_that_cannot_be_read_whole_is_left_out_whole(
+    tmp_path: Path, bad: bytes, reason: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes(b"id,text\n1,one\n2," + bad + b'3,"th\nree"\n4,four\n')
+    documents, rejected = read(tmp_path / "a.csv", max_record_mb=0.002, encoding="utf-8")
+    assert [d.text for d in documents] == ["one", "th\nree", "four"]
+    assert [r.reason for r in rejected] == [reason]
+
+
+def test_a_csv_row_that_nothing_ends_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'id,text\n1,one\n2,"open \xff\n3,three\n')
+    documents, rejected = read(tmp_path / "a.csv", encoding="utf-8")
+    assert [d.text for d in documents] == ["one"]
+    assert [(r.offset, r.reason) for r in rejected] == [
+        (22, "not utf-8 (invalid start byte)"),
+        (14, "no quotation mark ends this row: read no further"),
+    ]
+
+
+def test_without_its_first_row_a_csv_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"id,text\xff\n1,one\n")
+    documents, rejected = read(tmp_path / "a.csv", encoding="utf-8")
+    assert documents == []
+    assert [(r.offset, r.reason) for r in rejected] == [
+        (7, "not utf-8 (invalid start byte)"),
+        (0, "without its first row: read no further"),
+    ]
+
+
+def test_a_file_whose_name_is_no_text_is_read(tmp_path: Path) -> None:
+    for name in (b"\xd6\xd0.txt", rb"\xd6\xd0.txt", b"\xff.png"):
+        (tmp_path / os.fsdecode(name)).write_text("some text")
+    documents, [rejected] = read(tmp_path)
+    assert [d.key for d in documents] == [r"\\xd6\\xd0.txt/0", r"\xd6\xd0.txt/0"]
+    assert len({d.id for d in documents}) == 2
+    assert rejected == Rejected(file=r"\xff.png", offset=0, reason="no reader for .png")
+
+
+@pytest.mark.parametrize(
     ("name", "content"),
     [
         ("a.jsonl", '{"id": 1, "body": "x"}\n'),
@@ -168,6 +219,10 @@ def test_an_unknown_column_is_answered_with_those_there_are(
     expected = rf"{name}: no column 'text': set text_column to one of 'id', 'body'$"
     with pytest.raises(DataError, match=expected):
         read(tmp_path / name)
+    [file] = find([str(tmp_path / name)])
+    with pytest.raises(DataError, match=expected):
+        check(file, FileOptions())
+    check(file, FileOptions(text_column="body"))
     [document] = read(tmp_path / name, text_column="body")[0]
     assert document.text == "x"
 
@@ -189,7 +244,7 @@ def test_what_holds_no_text_is_rejected(
     tmp_path: Path, name: str, data: bytes, offset: int, reason: str
 ) -> None:
     (tmp_path / name).write_bytes(data)
-    rejected = Rejected(file=str(tmp_path / name), offset=offset, reason=reason)
+    rejected = Rejected(file=name, offset=offset, reason=reason)
     assert read(tmp_path / name) == ([], [rejected])
 
 
