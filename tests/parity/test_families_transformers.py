@@ -1,6 +1,5 @@
 """Folders that `transformers` writes, read by us: the same scores. Folders we write: the same."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from jielong.model.config import RopeConfig
 from jielong.model.formats.hugging_face import read_model, write_model
 from jielong.model.kv_cache import KVCache
 from jielong.model.transformer import Transformer
-from tests.tiny import random_ids
+from tests.tiny import decoder, random_ids
 
 pytestmark = pytest.mark.parity
 
@@ -75,9 +74,7 @@ CASES = [
         "yarn",
         rope_parameters={**YARN, "beta_fast": 8.0, "beta_slow": 2.0, "attention_factor": 1.3},
     ),
-    case(
-        "qwen3", "yarn by two", rope_parameters={**YARN, "mscale": 0.7, "mscale_all_dim": 0.4}
-    ),
+    case("qwen3", "yarn by two", rope_parameters={**YARN, "mscale": 0.7, "mscale_all_dim": 0.4}),
     case("gemma3_text", "plain", **GEMMA),
     case("gemma3_text", "untied", **GEMMA, tie_word_embeddings=False),
     case(
@@ -165,3 +162,136 @@ def test_a_folder_of_ours_gives_our_scores_there(
     if kind != "gemma3_text":  # there 1 + w is rounded, and the queries' gains have a factor
         for name, tensor in first.items():
             assert torch.equal(second[name], tensor), name
+
+
+PADDED = [param for param in CASES if param.id and param.id.endswith(("plain", "windows", "yarn"))]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("kind", "settings"), PADDED)
+@torch.no_grad()
+def test_padding_changes_nothing(
+    kind: str, settings: Mapping[str, Any], side: str, tmp_path: Path
+) -> None:
+    """As it changes nothing there, where positions are told to count tokens only."""
+    model = theirs(kind, settings)
+    model.save_pretrained(tmp_path)
+    missing = torch.tensor([0, 3, 29])[:, None]
+    places = torch.arange(T)
+    is_token = places >= missing if side == "left" else places < T - missing
+    rows = ids().masked_fill(~is_token, 0)
+    positions = (is_token.cumsum(1) - 1).clamp(min=0)
+    expected = model(rows, attention_mask=is_token.long(), position_ids=positions).logits
+    ours = read_model(tmp_path)(rows, is_token=is_token)
+    assert_equal(ours[is_token], expected[is_token])
+
+
+@pytest.mark.parametrize(("kind", "settings"), PADDED)
+@torch.no_grad()
+def test_cached_decoding_gives_their_scores_at_every_position(
+    kind: str, settings: Mapping[str, Any], tmp_path: Path
+) -> None:
+    """A prompt at once, then one token at a time, well past the windows."""
+    model = theirs(kind, settings)
+    model.save_pretrained(tmp_path)
+    ours = read_model(tmp_path)
+    cache = KVCache(ours.config, 3, T)
+    steps = [ids()[:, :5], *ids()[:, 5:].split(1, dim=1)]
+    found = [ours.logits(ours.hidden(step, cache=cache)) for step in steps]
+    assert_equal(torch.cat(found, dim=1), model(ids()).logits)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@torch.no_grad()
+def test_half_numbers_are_read_as_they_are(dtype: str, tmp_path: Path) -> None:
+    """Ours computes in float32 with them, as theirs does where it is asked to."""
+    theirs("gemma3_text", GEMMA).to(getattr(torch, dtype)).save_pretrained(tmp_path)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, dtype=torch.float32, attn_implementation="eager"
+    )
+    assert {tensor.dtype for tensor in written(tmp_path).values()} == {getattr(torch, dtype)}
+    assert_equal(read_model(tmp_path)(ids()), model(ids()).logits)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+@torch.no_grad()
+def test_half_numbers_are_written(kind: str, tmp_path: Path) -> None:
+    model = theirs(kind, {}).bfloat16()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "ours").mkdir()
+    model.save_pretrained(tmp_path / "theirs")
+    write_model(tmp_path / "ours", read_model(tmp_path / "theirs"), dtype=torch.bfloat16)
+    first, second = written(tmp_path / "theirs"), written(tmp_path / "ours")
+    assert all(torch.equal(second[name], tensor) for name, tensor in first.items())
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    assert loaded.dtype == torch.bfloat16
+
+
+@torch.no_grad()
+def test_shards_of_theirs_are_read(tmp_path: Path) -> None:
+    model = theirs("llama", {})
+    model.save_pretrained(tmp_path, max_shard_size="12KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert_equal(read_model(tmp_path)(ids()), model(ids()).logits)
+
+
+@torch.no_grad()
+def test_a_model_saved_without_its_head_is_read(tmp_path: Path) -> None:
+    """GPT-2's own files leave out the first part of the names, and hold masks beside weights."""
+    model = theirs("gpt2", {})
+    model.transformer.save_pretrained(tmp_path)
+    weights = written(tmp_path)
+    assert "wte.weight" in weights
+    weights |= {"h.0.attn.bias": torch.ones(1, 1, CONTEXT, CONTEXT, dtype=torch.uint8)}
+    save_file(weights, tmp_path / "model.safetensors")
+    model.config.architectures = ["GPT2LMHeadModel"]
+    model.config.save_pretrained(tmp_path)
+    assert_equal(read_model(tmp_path)(ids()), model(ids()).logits)
+
+
+def ours(**changes: object) -> Transformer:
+    settings = {"vocab_size": VOCABULARY, "context": CONTEXT, "rope": RopeConfig(base=700.0)}
+    return decoder(**settings | changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("qwen3", {}),
+        ("qwen3", {"tied": False, "head_size": 10, "attention": "sliding:9 dense"}),
+        ("llama", {"qk_norm": False}),
+        ("llama", {"qk_norm": False, "tied": False, "ffn": "geglu", "bias": "all"}),
+        ("qwen2", {"qk_norm": False, "bias": "qkv"}),
+        (
+            "gemma3_text",
+            {
+                "norm_place": "both",
+                "scale_embedding": True,
+                "ffn": "geglu_tanh",
+                "attention": "sliding:9*2 dense",
+            },
+        ),
+        (
+            "gpt2",
+            {
+                "positions": "learned",
+                "norm": "layer",
+                "qk_norm": False,
+                "bias": "all",
+                "n_kv_head": 4,
+                "ffn": "gelu_tanh",
+            },
+        ),
+    ],
+)
+@torch.no_grad()
+def test_each_shape_of_ours_passes_for_a_family(
+    kind: str, changes: dict[str, object], tmp_path: Path
+) -> None:
+    model = ours(**changes)
+    write_model(tmp_path, model)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, attn_implementation="eager"
+    )
+    assert loaded.config.model_type == kind
+    assert_equal(loaded.eval()(ids()).logits, model(ids()))
