@@ -5,6 +5,7 @@ with both in it. We write both: programs differ in which they know.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from jielong.model.config import RopeConfig
@@ -34,25 +35,18 @@ _ALSO = {"rope_type", "type", "rope_theta", "mscale", "mscale_all_dim", "finetun
 
 def read_rope(settings: Settings, context: int, base: float = 10_000.0) -> RopeConfig:
     """The rotary positions of a configuration in which all layers have the same."""
-    both = settings.table("rope_parameters").values | settings.table("rope_scaling").values
     settings.only({"partial_rotary_factor": 1.0})
-    theta = settings.number("rope_theta", base)
-    return _parse(Settings(both, f"{settings.where}: rope_scaling"), context, theta)
+    return _read(settings, settings.table("rope_parameters"), context, base)
 
 
 def read_rope_by_layer(settings: Settings, context: int, base: float, local: float) -> RopeConfig:
     """The same where layers that see a window have a base of their own (Gemma 3)."""
     newer = settings.table("rope_parameters")
-    full = newer.table("full_attention").values | settings.table("rope_scaling").values
+    rope = _read(settings, newer.table("full_attention"), context, base)
     sliding = newer.table("sliding_attention")
     sliding.only({"rope_type": "default", "type": "default", "partial_rotary_factor": 1.0})
-    rope = _parse(
-        Settings(full, f"{settings.where}: rope_scaling"),
-        context,
-        settings.number("rope_theta", base),
-    )
-    local = sliding.number("rope_theta", settings.number("rope_local_base_freq", local))
-    return RopeConfig(**vars(rope) | {"local_base": local})
+    older = settings.number("rope_local_base_freq", local)
+    return replace(rope, local_base=sliding.number("rope_theta", older))
 
 
 def write_rope(rope: RopeConfig) -> dict[str, Any]:
@@ -76,9 +70,13 @@ def write_rope_by_layer(rope: RopeConfig) -> dict[str, Any]:
     return written | {"rope_local_base_freq": local, "rope_parameters": layers}
 
 
-def _parse(scaling: Settings, context: int, theta: float) -> RopeConfig:
+def _read(settings: Settings, newer: Settings, context: int, base: float) -> RopeConfig:
+    """By the older spelling where both are there, as `transformers` does."""
+    older = settings.table("rope_scaling")
+    scaling = older if older.values else newer
+    theta = scaling.number("rope_theta", settings.number("rope_theta", base))
     kind = scaling.values.get("rope_type", scaling.values.get("type", "default"))
-    if kind not in _NAMES:
+    if not isinstance(kind, str) or kind not in _NAMES:
         raise scaling.refuse("rope_type", kind, f"only {', '.join(_NAMES)} can be read")
     names = _NAMES[kind]
     scaling.only(_NEUTRAL)
@@ -91,25 +89,20 @@ def _parse(scaling: Settings, context: int, theta: float) -> RopeConfig:
             found[ours] = scaling.whole(theirs, context)
         elif theirs == "factor" or scaling.values.get(theirs) is not None:
             found[ours] = scaling.number(theirs)
-    if kind == "yarn" and "attention_factor" not in found and scaling.values.get("mscale"):
+    sharpness = [scaling.values.get(key) for key in ("mscale", "mscale_all_dim")]
+    if kind == "yarn" and "attention_factor" not in found and all(sharpness):
         found["attention_factor"] = _attention_factor(scaling)
-    base = scaling.number("rope_theta", theta)
     try:
-        return RopeConfig(base=base, scaling="none" if kind == "default" else kind, **found)
+        return RopeConfig(base=theta, scaling="none" if kind == "default" else kind, **found)
     except ValueError as error:
         raise scaling.error("rope_type", f"{kind}: {error}") from None
 
 
 def _attention_factor(scaling: Settings) -> float:
-    """How much yarn sharpens where two `mscale` say so, as DeepSeek's configurations do."""
-    factor = scaling.number("factor")
-
-    def sharpened(key: str) -> float:
-        return 0.1 * scaling.number(key) * math.log(factor) + 1 if factor > 1 else 1.0
-
-    if not scaling.values.get("mscale_all_dim"):
-        return 0.1 * math.log(factor) + 1 if factor > 1 else 1.0
-    return sharpened("mscale") / sharpened("mscale_all_dim")
+    """How much yarn sharpens where a file says it twice over, as DeepSeek's do."""
+    stretch = math.log(max(scaling.number("factor"), 1.0))
+    own, all_dim = scaling.number("mscale"), scaling.number("mscale_all_dim")
+    return (0.1 * own * stretch + 1) / (0.1 * all_dim * stretch + 1)
 
 
 def _scaling(rope: RopeConfig) -> dict[str, Any]:

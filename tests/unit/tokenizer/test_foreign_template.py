@@ -88,7 +88,8 @@ def test_what_a_template_refuses_is_said(tmp_path: Path, template: str, message:
 def test_a_template_that_forgets_what_was_said_cannot_be_taught(tmp_path: Path) -> None:
     """As those do that leave out the thoughts of earlier answers."""
     forgetful = CHATML.replace(
-        "message['content'] | trim", "(message['content'] if loop.last else '')"
+        "message['content'] | trim",
+        "(message['content'] if loop.last or message['role'] == 'user' else '')",
     )
     like_qwen(tmp_path, template=forgetful)
     tokenizer = Tokenizer.load(tmp_path)
