@@ -27,10 +27,12 @@ def matching_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
             f"{folder}: the tokenizer has {size} entries and the model {config.vocab_size}: they "
             "do not belong together; copy both from one place"
         )
-    return tokenizer if tokenizer.layout is None else _adapted(tokenizer, tokenizer.layout, folder)
+    if tokenizer.layout is None:
+        return tokenizer
+    return _adapted(tokenizer, tokenizer.layout, config.vocab_size, folder)
 
 
-def _adapted(tokenizer: Tokenizer, layout: Layout, folder: Path) -> Tokenizer:
+def _adapted(tokenizer: Tokenizer, layout: Layout, size: int, folder: Path) -> Tokenizer:
     """An imported tokenizer, told how its model ends a text and whether it knows conversations."""
     # Late: it takes a while to import, and most models are ours.
     from jielong.tokenizer import foreign_template
@@ -42,7 +44,8 @@ def _adapted(tokenizer: Tokenizer, layout: Layout, folder: Path) -> Tokenizer:
     elif tokenizer.special.assistant >= layout.size:  # a role that was added, which nobody taught
         template = foreign_template.NO_TEMPLATE
     ends = _listed_ends(folder)
-    return tokenizer.adapt(eos=ends[0] if ends and eos not in ends else eos, template=template)
+    eos = ends[0] if ends and eos not in ends else eos
+    return tokenizer.adapt(size=size, eos=eos, template=template)
 
 
 def _listed_ends(folder: Path) -> list[int]:

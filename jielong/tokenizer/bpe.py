@@ -63,10 +63,10 @@ class Tokenizer:
         """The ids that stand before a text: ours is `<bos>`, other makers have none or others."""
         return (self.special.bos,) if self.layout is None else self.layout.begins
 
-    def adapt(self, *, eos: int, template: str | None) -> "Tokenizer":
-        """An imported tokenizer for a model that ends its texts, or a chat, in another way."""
+    def adapt(self, *, size: int, eos: int, template: str | None) -> "Tokenizer":
+        """An imported tokenizer for a model of `size` ids that ends its texts in its own way."""
         assert self.layout is not None
-        layout = replace(self.layout, template=template)
+        layout = replace(self.layout, size=size, template=template)
         return Tokenizer(self._backend, self.special._replace(eos=eos), layout)
 
     @classmethod
@@ -147,8 +147,9 @@ class Tokenizer:
 
     @cached_property
     def vocab_size(self) -> int:
-        """How many ids there are, the special tokens included."""
-        return max(self._backend.get_vocab().values()) + 1
+        """How many ids there are, the special tokens included, and those that stand for nothing."""
+        size = max(self._backend.get_vocab().values()) + 1
+        return size if self.layout is None else max(size, self.layout.size)
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; never a special one. Raises `DataError` on a lone surrogate."""

@@ -24,7 +24,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_SHARD_BYTES = 5_000_000_000
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-_CHUNK = 1 << 20  # numbers: few enough to be still in the cache when they are looked at again
+_CHUNK = 1 << 18  # numbers: few enough to be still in the cache when they are looked at again
 
 
 @dataclass(frozen=True)
