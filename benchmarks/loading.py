@@ -1,11 +1,11 @@
 """Loading a folder of 1 GB: peak memory beside the weights, time beside reading the file.
 
 A random model in Qwen3's shape is written on the spot, once as float32 and once as bfloat16. Each
-way of loading runs in a process of its own, which tells its peak; time is that of the processor, in
-turns with reading the same files whole, so that a busy machine changes the ratio little. Peers are
+load runs in a process of its own, as in life, where no earlier one has left memory to be used
+again; so does each plain reading of the same file. Medians of the wall time. Peers are
 `safetensors` alone and `transformers`: these map the file, which costs nothing until the numbers
-are used, so each of their tensors is summed once. Run it with `python benchmarks/loading.py`; it
-needs 2 GB of disk for a while.
+are used, so each of their tensors is summed once. Run it with `python benchmarks/loading.py`, on a
+machine that does nothing else; it needs 2 GB of disk for a while.
 """
 
 import json
@@ -57,9 +57,15 @@ def load_transformers(folder: Path) -> object:
     return model, [parameter.sum() for parameter in model.parameters()]
 
 
+def read_plainly(folder: Path) -> object:
+    """The bytes of the file, in one piece."""
+    return (folder / "model.safetensors").read_bytes()
+
+
 WAYS: dict[str, Callable[[Path], object]] = {
+    "reading the file": read_plainly,
     "jielong": load_ours,
-    "safetensors, mapped": load_mapped,
+    "safetensors": load_mapped,
     "transformers": load_transformers,
 }
 
@@ -70,28 +76,23 @@ def memory_bytes(field: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """The processor's time of one call."""
-    start = time.process_time()
-    action()
-    return time.process_time() - start
-
-
 def measure(way: str, folder: Path, small: Path) -> None:
-    """Print the peak and the times of one way; the first load is of a small model, to warm up."""
-    torch.set_num_threads(1)
+    """Print the peak and the time of one way; the first load is of a small model, to warm up."""
     load = WAYS[way]
     load(small)
     before = memory_bytes("VmRSS")
+    start = time.perf_counter()
     loaded = load(folder)
-    peak = memory_bytes("VmHWM") - before
+    found = {"seconds": time.perf_counter() - start, "peak": memory_bytes("VmHWM") - before}
     del loaded
-    loads, reads = [], []
-    for _ in range(ROUNDS):
-        reads.append(seconds((folder / "model.safetensors").read_bytes))
-        loads.append(seconds(lambda: load(folder)))
-    found = {"peak": peak, "load_s": statistics.median(loads), "read_s": statistics.median(reads)}
     print(json.dumps(found))
+
+
+def run(way: str, folder: Path, small: Path) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    command = [sys.executable, __file__, way, str(folder), str(small)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def write(folder: Path, shape: ModelConfig, dtype: torch.dtype) -> None:
@@ -115,14 +116,14 @@ def main() -> None:
         for name, dtype in DTYPES.items():
             folder = Path(place) / name
             write(folder, SHAPE, dtype)
+            found = [{way: run(way, folder, small) for way in WAYS} for _ in range(ROUNDS)]
+            times = {way: statistics.median(one[way]["seconds"] for one in found) for way in WAYS}
             for way in WAYS:
-                command = [sys.executable, __file__, way, str(folder), str(small)]
-                done = subprocess.run(command, check=True, capture_output=True, text=True)
-                found = json.loads(done.stdout.splitlines()[-1])
+                peak = max(one[way]["peak"] for one in found) / weights
+                ratio = times[way] / times["reading the file"]
                 print(
-                    f"{name:8}  {way:20}  peak {found['peak'] / weights:5.2f} x weights   "
-                    f"{found['load_s']:5.2f} s to load, {found['read_s']:5.2f} s to read the file: "
-                    f"{found['load_s'] / found['read_s']:5.2f} x"
+                    f"{name:8}  {way:16}  peak {peak:4.2f} x weights  {times[way]:5.2f} s"
+                    f"  {ratio:4.2f} x reading"
                 )
 
 

@@ -7,7 +7,7 @@ parted by a mark while the template runs; afterwards only those of the template 
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -60,25 +60,25 @@ def end_of_turn(tokenizer: Tokenizer) -> int | None:
     said = "one two three"
     talk = [{"role": "user", "content": "x"}, {"role": "assistant", "content": said}]
     try:
-        after = _text(tokenizer, talk, False).rpartition(said)[2]
+        _, is_said, after = _text(tokenizer, talk, False).rpartition(said)
     except DataError:
         return None
-    control = _control(tokenizer)
-    found = re.search("|".join(map(re.escape, _longest_first(control))) or "$^", after)
-    return control[found[0]] if found else None
+    found = re.search(_spelled(tokenizer), after) if is_said else None
+    return _control(tokenizer)[found[0]] if found else None
 
 
 def _ids(tokenizer: Tokenizer, messages: Sequence[Message], generation_prompt: bool) -> list[int]:
-    control = _control(tokenizer)
-    spelled = "|".join(map(re.escape, _longest_first(control))) or "$^"
+    control, spelled = _control(tokenizer), _spelled(tokenizer)
     contents = "".join(message["content"] for message in messages)
     mark = next((mark for mark in _MARKS if mark not in contents), None)
     if mark is None:
         raise DataError("messages: hold every noncharacter there is: remove some")
+
+    def part(found: re.Match[str]) -> str:
+        return f"{found[0][0]}{mark}{found[0][1:]}"
+
     parted = [
-        {**message, "content": re.sub(spelled, lambda m: m[0][0] + mark + m[0][1:], text)}
-        for message in messages
-        for text in [message["content"]]
+        {**message, "content": re.sub(spelled, part, message["content"])} for message in messages
     ]
     text = _text(tokenizer, parted, generation_prompt)
     ids: list[int] = []
@@ -112,8 +112,10 @@ def _control(tokenizer: Tokenizer) -> Mapping[str, int]:
     return tokenizer.layout.control
 
 
-def _longest_first(spellings: Iterable[str]) -> list[str]:
-    return sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
+def _spelled(tokenizer: Tokenizer) -> str:
+    """A regular expression for any control token; of two that begin alike, the longer."""
+    longest_first = sorted(_control(tokenizer), key=lambda spelling: (-len(spelling), spelling))
+    return "|".join(map(re.escape, longest_first)) or "$^"
 
 
 class _Generation(Extension):

@@ -16,6 +16,7 @@ FAMILIES = {family.model_type: family for family in (QWEN3, LLAMA, QWEN2, GEMMA3
 _NEUTRAL = {
     "quantization_config": None,
     "compression_config": None,
+    "per_layer_config": None,
     "is_encoder_decoder": False,
     "add_cross_attention": False,
     "num_experts": 0,

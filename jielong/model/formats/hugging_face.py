@@ -6,6 +6,7 @@ that little more is ever held than the weights themselves. All is checked before
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from jielong.model.formats.safetensors_files import (
 from jielong.model.formats.settings import CONFIG, Settings
 from jielong.model.transformer import Transformer
 
+_READERS = 4
+
 
 def is_hugging_face(folder: Path) -> bool:
     """Whether a folder is of this layout, as far as its names tell."""
@@ -48,8 +51,14 @@ def read_model(folder: Path) -> Transformer:
     found = places(family, config, shapes, _query_gain(family, settings, config))
     pairs = _match(folder, family, config, found)
     weights = {name: torch.empty(shape) for name, shape in shapes.items()}
-    for stored, place in pairs:
-        _read(stored, place, weights[place.name])
+
+    def read(pair: tuple[Stored, Place]) -> None:
+        _read(*pair, weights[pair[1].name])
+
+    # Half of the time the system makes room for the numbers: several threads may wait for that.
+    with ThreadPoolExecutor(_READERS) as pool:
+        for _ in pool.map(read, pairs):
+            pass
     model.load_state_dict(weights, assign=True)
     return model.eval()
 

@@ -83,7 +83,7 @@ def _read(settings: Settings, newer: Settings, context: int, base: float) -> Rop
     unknown = [key for key in scaling.values if key not in names and key not in _ALSO]
     if unknown:
         raise scaling.refuse(unknown[0], scaling.values[unknown[0]], f"{kind} has no such setting")
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"scaling": "none" if kind == "default" else kind}
     for theirs, ours in names.items():
         if ours == "original_context":
             found[ours] = scaling.whole(theirs, context)
@@ -93,7 +93,7 @@ def _read(settings: Settings, newer: Settings, context: int, base: float) -> Rop
     if kind == "yarn" and "attention_factor" not in found and all(sharpness):
         found["attention_factor"] = _attention_factor(scaling)
     try:
-        return RopeConfig(base=theta, scaling="none" if kind == "default" else kind, **found)
+        return RopeConfig(base=theta, **found)
     except ValueError as error:
         raise scaling.error("rope_type", f"{kind}: {error}") from None
 

@@ -196,7 +196,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _fill(readinto: Callable[[memoryview], int | None], raw: Tensor) -> bool:
     """Read as many bytes as `raw` has; False when there are fewer."""
-    left = memoryview(raw.view(torch.uint8).numpy())
+    left = raw.view(torch.uint8).numpy().data
     while left:
         count = readinto(left)
         if not count:

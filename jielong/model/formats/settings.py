@@ -11,7 +11,10 @@ CONFIG = "config.json"
 
 
 class Settings:
-    """The values of one file. What a key asks for is either done or refused, never passed over."""
+    """The values of one file. What a key asks of its family is done or refused, not passed over.
+
+    Keys that a family's models do not read are left alone, as `transformers` leaves them.
+    """
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
         self.values, self.where = values, where
