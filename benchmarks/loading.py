@@ -33,7 +33,7 @@ SHAPE = ModelConfig(
     n_kv_head=8,
     ffn_width=3072,
 )
-ROUNDS = 3
+ROUNDS = 5
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
