@@ -79,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     summary = "text to tokens and back, and what happens on the way"
     _add_tokenizer(commands.add_parser("tokenizer", help=summary, description=summary))
     _add_inspection(add)
+    _add_exchange(add)
     report = add("report", "(re)write the report page of a run", _report)
     report.add_argument("run_dir", type=Path, metavar="RUN")
     _add_data(commands)
@@ -113,6 +114,18 @@ def _add_tokenizer(group: argparse.ArgumentParser) -> None:
             metavar="MODEL",
             help="a run, a quickstart directory, a model folder, or a tokenizer.json",
         )
+
+
+def _add_exchange(add: Callable[..., argparse.ArgumentParser]) -> None:
+    exchange = add("import", "make a folder of another program's a model of ours", _import)
+    exchange.add_argument("source", type=Path, metavar="SOURCE", help="a Hugging Face folder")
+    exchange.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    export = add("export", "write a model as a folder that other programs load", _export)
+    export.add_argument("model", type=Path, metavar="MODEL", help="a run or model directory")
+    export.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    export.add_argument("--format", choices=("hf",), default="hf", help="hf: Hugging Face's")
+    export.add_argument("--dtype", choices=("f32", "f16", "bf16"), default="f32")
+    export.add_argument("--max-shard-size", type=_bytes, metavar="N", help="such as 500MB or 2GB")
 
 
 def _add_inspection(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -157,6 +170,12 @@ def _count(text: str) -> int:
     if int(text) < 1:
         raise ValueError  # argparse says which option it was
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    units = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+    number, unit = (text[:-2], units[text[-2:]]) if text[-2:] in units else (text, 1)
+    return _count(number) * unit
 
 
 def _add_decoding(
@@ -222,7 +241,8 @@ def _generate(arguments: argparse.Namespace) -> None:
 
     sampling = _decoding(arguments)
     assistant = load_assistant(arguments.model)
-    prompt = [assistant.tokenizer.special.bos, *assistant.tokenizer.encode(arguments.prompt)]
+    tokenizer = assistant.tokenizer
+    prompt = [*tokenizer.begins, *tokenizer.encode(arguments.prompt)] or [tokenizer.special.eos]
     for text, _ in stream(assistant, prompt, sampling):
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -233,6 +253,27 @@ def _serve(arguments: argparse.Namespace) -> None:
     from jielong.server.app import serve
 
     serve(arguments.model, host=arguments.host, port=arguments.port)
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from jielong.core.progress import say
+    from jielong.generation.exchange import import_model
+
+    say(import_model(arguments.source, arguments.out).describe())
+    sys.stdout.write(f"{arguments.out}\n")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from jielong.core.progress import say
+    from jielong.generation.exchange import export_folder
+    from jielong.model.formats.safetensors_files import MAX_SHARD_BYTES
+
+    size = arguments.max_shard_size or MAX_SHARD_BYTES
+    exported = export_folder(
+        arguments.model, arguments.out, dtype=arguments.dtype, max_shard_bytes=size
+    )
+    say(exported.describe())
+    sys.stdout.write(f"{arguments.out}\n")
 
 
 def _encode(arguments: argparse.Namespace) -> None:

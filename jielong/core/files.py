@@ -60,6 +60,26 @@ def remove_unfinished(folder: Path) -> None:
             path.unlink()
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write in, which appears at `path` only when the block ends without an error.
+
+    `path` must not exist, or be empty. Raises `StorageError` when the disk refuses a write.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.iterdir():
+            sync_directory(file)
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise _refused(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def append_line(path: Path, line: str) -> None:
     """Add one line to a log. A kill may cut it: readers must expect half a line at the end."""
     try:

@@ -103,5 +103,5 @@ def few_shot(
     while True:
         ids = assistant.tokenizer.encode("\n\n".join(texts).rstrip(" "))
         if len(ids) <= room or len(texts) == 1:
-            return [assistant.tokenizer.special.bos, *ids[-room:]]
+            return [*assistant.tokenizer.begins, *ids[-room:]]
         texts = texts[1:]

@@ -1,7 +1,8 @@
 """Finished models on disk: `model.toml`, `model.safetensors` and `tokenizer.json` in one folder.
 
-A finished run keeps its model in `RUN/model`. The model and the tokenizer meet here for the first
-time; below this room they know each other as integers only.
+A finished run keeps its model in `RUN/model`. A folder in the layout of Hugging Face is a model as
+well. The model and the tokenizer meet here for the first time; below this room they know each other
+as integers only.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from jielong.core.device import default_device
 from jielong.core.errors import CheckpointError, RunDirectoryError
 from jielong.core.files import sha256_file, write_atomic
 from jielong.core.run_dir import MANIFEST, open_run
+from jielong.generation.matching import matching_tokenizer
 from jielong.model.config import ModelConfig
+from jielong.model.formats.hugging_face import is_hugging_face, read_model
+from jielong.model.formats.safetensors_files import refuse_pickled
 from jielong.model.heads import ScalarModel
 from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import Tokenizer
@@ -56,17 +60,20 @@ def save_model(run: Path, model: Transformer | ScalarModel, tokenizer: Tokenizer
 
 
 def load_assistant(path: Path | str) -> Assistant:
-    """Load what answers from a finished run, a quickstart directory, or a model folder."""
+    """Load what answers: a finished run, a quickstart directory, or a model folder, ours or not."""
     folder, name = find_model(Path(path))
-    model = _load_into(Transformer, folder)
-    return Assistant(name, model.eval(), _matching_tokenizer(folder, model.config))
+    if is_hugging_face(folder):
+        model = read_model(folder).to(default_device())
+    else:
+        model = _load_into(Transformer, folder)
+    return Assistant(name, model.eval(), matching_tokenizer(folder, model.config))
 
 
 def load_reward_model(path: Path | str) -> tuple[ScalarModel, Tokenizer]:
     """Load a finished reward model and the tokenizer it reads with."""
     folder, _ = find_model(Path(path))
     model = _load_into(ScalarModel, folder)
-    return model.eval(), _matching_tokenizer(folder, model.config)
+    return model.eval(), matching_tokenizer(folder, model.config)
 
 
 def find_model(path: Path) -> tuple[Path, str]:
@@ -75,9 +82,10 @@ def find_model(path: Path) -> tuple[Path, str]:
     A quickstart directory means its last aligned stage. Raises `RunDirectoryError` for a path that
     holds no model, or a run that has not finished.
     """
+    refuse_pickled(path)
     if not path.is_dir():
         raise RunDirectoryError(f"{path}: no such directory: give a run directory with a model")
-    if (path / SHAPE).exists():
+    if (path / SHAPE).exists() or is_hugging_face(path):
         return path, path.resolve().name if path.name != FOLDER else path.resolve().parent.name
     if (path / FOLDER / SHAPE).exists():
         return path / FOLDER, path.resolve().name
@@ -118,13 +126,3 @@ def _verify(folder: Path) -> None:
             f"{folder / WEIGHTS}: cut short or altered (its SHA-256 is not the recorded one): copy "
             "it anew, or train it again"
         )
-
-
-def _matching_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
-    tokenizer = Tokenizer.load(folder)
-    if tokenizer.vocab_size != config.vocab_size:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size} entries and the model "
-            f"{config.vocab_size}: they do not belong together; copy both from one run"
-        )
-    return tokenizer

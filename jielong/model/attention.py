@@ -28,7 +28,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(
             config.width, sum(self.sizes) * config.head_dim, bias=config.bias != "none"
         )
-        self.output = nn.Linear(inner, config.width, bias=config.bias == "all")
+        self.output = nn.Linear(inner, config.width, bias=config.bias in ("attention", "all"))
         if config.qk_norm:
             self.query_norm = nn.RMSNorm(config.head_dim, eps=config.norm_eps)
             self.key_norm = nn.RMSNorm(config.head_dim, eps=config.norm_eps)
@@ -103,7 +103,7 @@ class CrossAttention(nn.Module):
         inner, bias = config.n_head * config.head_dim, config.bias != "none"
         self.query = nn.Linear(config.width, inner, bias=bias)
         self.key_value = nn.Linear(config.width, 2 * config.n_kv_head * config.head_dim, bias=bias)
-        self.output = nn.Linear(inner, config.width, bias=config.bias == "all")
+        self.output = nn.Linear(inner, config.width, bias=config.bias in ("attention", "all"))
 
     def remember(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, Hkv, S, D) of an encoder's states (B, S, C)."""

@@ -57,7 +57,8 @@ class ModelConfig:
       `"sliding:512*5 dense"` (`jielong/model/patterns.py`).
     - `bidirectional` sees both ways, as BERT does; else each position sees those before it.
     - `norm_place` is `pre` (GPT-2 and most since), `post` (the first transformer, GPT-1, BERT) or
-      `both` (Gemma). `bias` is on no matrix, on those of Q, K and V (Qwen2), or on all (GPT-2).
+      `both` (Gemma). `bias` is on no matrix, on those of Q, K and V (Qwen2), on these and the
+      output of attention (some of Llama's shape), or on all (GPT-2).
     - `segments` vectors tell turns apart: each of `turn_ids` begins the next one, in rotation.
     - `tied` reads the scores over the vocabulary with the embedding's own matrix.
 
@@ -84,7 +85,7 @@ class ModelConfig:
     embedding_norm: bool = False
     qk_norm: bool = True
     ffn: Feedforward = "swiglu"
-    bias: Literal["none", "qkv", "all"] = "none"
+    bias: Literal["none", "qkv", "attention", "all"] = "none"
     scale_embedding: bool = False
     dropout: float = 0.0
     tied: bool = True

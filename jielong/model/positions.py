@@ -20,7 +20,9 @@ class Rotary(nn.Module):
     def __init__(self, config: ModelConfig, *, local: bool = False) -> None:
         super().__init__()
         frequencies, sharpen = frequencies_of(config.rope, config.head_dim, local=local)
-        angles = torch.arange(config.context, dtype=torch.float64)[:, None] * frequencies
+        # On the CPU even where a model is made without memory: no file holds these tables.
+        steps = torch.arange(config.context, dtype=torch.float64, device="cpu")
+        angles = steps[:, None] * frequencies
         angles = torch.cat([angles, angles], dim=-1)  # (T, D): each pair is (i, i + D/2)
         self.register_buffer("cos", (angles.cos() * sharpen).float(), persistent=False)
         self.register_buffer("sin", (angles.sin() * sharpen).float(), persistent=False)
@@ -33,7 +35,7 @@ class Rotary(nn.Module):
 def frequencies_of(rope: RopeConfig, size: int, *, local: bool = False) -> tuple[Tensor, float]:
     """The angle (D/2,) that each pair turns by at each step, and what cosines are multiplied by."""
     base = rope.local_base if local and rope.local_base else rope.base
-    plain = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+    plain = base ** (-torch.arange(0, size, 2, dtype=torch.float64, device="cpu") / size)
     if rope.scaling == "none" or (local and rope.local_base):
         return plain, 1.0
     if rope.scaling == "linear":
@@ -64,7 +66,7 @@ def _yarn(rope: RopeConfig, plain: Tensor, base: float) -> Tensor:
 
     low = max(math.floor(pair_with(rope.beta_fast)), 0)
     high = min(math.ceil(pair_with(rope.beta_slow)), 2 * pairs - 1)
-    numbers = torch.arange(pairs, dtype=torch.float64)
+    numbers = torch.arange(pairs, dtype=torch.float64, device="cpu")
     slowed = ((numbers - low) / max(high - low, 0.001)).clamp(0, 1)
     return plain * (1 - slowed + slowed / rope.factor)
 
@@ -80,6 +82,7 @@ def sinusoids(context: int, width: int) -> Tensor:
 
     arXiv:1706.03762, section 3.5.
     """
-    channels = torch.arange(0, width, 2, dtype=torch.float64)
-    angles = torch.arange(context, dtype=torch.float64)[:, None] * 10_000 ** (-channels / width)
+    channels = torch.arange(0, width, 2, dtype=torch.float64, device="cpu")
+    places = torch.arange(context, dtype=torch.float64, device="cpu")
+    angles = places[:, None] * 10_000 ** (-channels / width)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width].float()

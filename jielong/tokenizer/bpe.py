@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from jielong.core.errors import DataError
 from jielong.core.files import write_atomic
 from jielong.tokenizer import imported, standard_files
+from jielong.tokenizer.imported import Layout
 from jielong.tokenizer.pieces import Digits, Han, pattern, refuse_surrogates
 from jielong.tokenizer.special_tokens import SPECIAL, SPELLINGS, SpecialTokens
 
@@ -39,17 +41,33 @@ _LONG_BLANK = re.compile(rf"\s{{{_LONG}}}")
 class Tokenizer:
     """A vocabulary of byte strings. `special` holds the ids that text cannot produce."""
 
-    def __init__(self, backend: tokenizers.Tokenizer, special: SpecialTokens | None = None) -> None:
-        """`special` is given for an imported tokenizer; our own have theirs first."""
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        special: SpecialTokens | None = None,
+        layout: Layout | None = None,
+    ) -> None:
+        """`special` and `layout` are given for an imported tokenizer; our own have none to tell."""
         # A setting that no file holds: without it, "</s>" in a text would become the token.
         backend.encode_special_tokens = True
         self._backend = backend
-        self._is_ours = special is None
         self.special = special or SPECIAL
+        self.layout = layout
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Any, ...]]:
         """Copied and sent to other processes without what can be derived."""
-        return Tokenizer, (self._backend, None if self._is_ours else self.special)
+        return Tokenizer, (self._backend, self.special, self.layout)
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The ids that stand before a text: ours is `<bos>`, other makers have none or others."""
+        return (self.special.bos,) if self.layout is None else self.layout.begins
+
+    def adapt(self, *, size: int, eos: int, template: str | None) -> "Tokenizer":
+        """An imported tokenizer for a model of `size` ids that ends its texts in its own way."""
+        assert self.layout is not None
+        layout = replace(self.layout, size=size, template=template)
+        return Tokenizer(self._backend, self.special._replace(eos=eos), layout)
 
     @classmethod
     def train(
@@ -98,33 +116,40 @@ class Tokenizer:
             if ours is not None:
                 return cls(tokenizers.Tokenizer.from_str(json.dumps(ours)))
             config = _read_json(beside) if beside.exists() else {}
+            template = file.with_name(standard_files.TEMPLATE)
+            if template.exists():
+                config["chat_template"] = template.read_text(encoding="utf-8")
             return cls(*imported.adopt(content, config, str(file)))
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001 - the library raises bare Exception
             raise DataError(f"{file}: not a tokenizer ({error}): make it anew") from None
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, adds_bos: bool = False) -> None:
         """Write a standard `tokenizer.json`: to a file, or into a directory.
 
-        A directory also gets `tokenizer_config.json`; `transformers.AutoTokenizer` loads it.
+        A directory also gets `tokenizer_config.json`; `transformers.AutoTokenizer` loads it. With
+        `adds_bos` other programs put `<bos>` before a text by themselves, which our models expect.
         """
         content = json.loads(self._backend.to_str())
-        content = standard_files.with_marks(content) if self._is_ours else content
+        content = standard_files.with_marks(content) if self.layout is None else content
+        if adds_bos:
+            content |= {"post_processor": standard_files.puts_first("<bos>", self.special.bos)}
         file = path / FILE if path.is_dir() else path
         write_atomic(file, standard_files.to_text(content))
         if path.is_dir():
             config = (
                 standard_files.config_of_ours()
-                if self._is_ours
+                if self.layout is None
                 else imported.config_of(self._backend, self.special)
-            )
+            ) | ({"add_bos_token": True} if adds_bos else {})
             write_atomic(path / standard_files.CONFIG, standard_files.to_text(config))
 
     @cached_property
     def vocab_size(self) -> int:
-        """How many ids there are, the special tokens included."""
-        return max(self._backend.get_vocab().values()) + 1
+        """How many ids there are, the special tokens included, and those that stand for nothing."""
+        size = max(self._backend.get_vocab().values()) + 1
+        return size if self.layout is None else max(size, self.layout.size)
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; never a special one. Raises `DataError` on a lone surrogate."""
@@ -150,7 +175,7 @@ class Tokenizer:
         """What turns well-formed text into ids."""
         learned = range(len(SPELLINGS) + 256, self.vocab_size)
         # tiktoken takes for granted that ids are in the order of learning.
-        if not self._is_ours or [*self.merges.values()] != [*learned]:
+        if self.layout is not None or [*self.merges.values()] != [*learned]:
             return self._encode_slowly
         # Late: it takes a while to import, and not every command encodes.
         import tiktoken
@@ -197,13 +222,11 @@ class Tokenizer:
     def pieces(self, text: str) -> list[list[int]]:
         """What `text` is cut into, each piece as the ids of its single bytes."""
         refuse_surrogates(text)
-        vocabulary = self._backend.get_vocab(with_added_tokens=False)
         if self._backend.normalizer is not None:
             text = self._backend.normalizer.normalize_str(text)
         cutting = self._backend.pre_tokenizer
-        assert cutting is not None
-        pieces = cutting.pre_tokenize_str(text)
-        return [[vocabulary[character] for character in piece] for piece, _ in pieces]
+        pieces = [(text, (0, 0))] if cutting is None else cutting.pre_tokenize_str(text)
+        return [imported.ids_of_bytes(self._backend, piece) for piece, _ in pieces]
 
     def describe(self) -> dict[str, int]:
         """Sizes for a manifest."""

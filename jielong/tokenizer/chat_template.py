@@ -31,8 +31,13 @@ def render(
 
     With `generation_prompt` the ids end with the token that opens an assistant's turn, ready to be
     continued. Raises `DataError` when a message is not {role, content} or its turn is out of place.
+    An imported tokenizer that brings a chat template of its own lays out the conversation by that.
     """
     check(messages)
+    if tokenizer.layout is not None and tokenizer.layout.template is not None:
+        from jielong.tokenizer import foreign_template
+
+        return Rendered(*foreign_template.render(tokenizer, messages, generation_prompt))
     special = tokenizer.special
     ids, mask = [special.bos], [False]
     texts = tokenizer.encode_batch([message["content"] for message in messages])

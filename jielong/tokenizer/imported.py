@@ -1,12 +1,15 @@
 """A `tokenizer.json` that others made: other special tokens, and not at the front.
 
 Its bos, eos and pad are looked up in `tokenizer_config.json`, else by their usual names; what it
-lacks, the roles above all, is added at the end. It has to be byte-level BPE, as those of GPT-2,
-GPT-4, Llama 3 and Qwen are: only then is every text written, and every token's text known.
+lacks, the roles above all, is added at the end. It has to be BPE that can write every text, and
+whose tokens' texts are known: over bytes, as those of GPT-2, GPT-4, Llama 3 and Qwen, or over
+characters with bytes for the others, as those of Llama 2 and Gemma.
 """
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import tokenizers
@@ -25,32 +28,59 @@ _USUAL_NAMES = {
     "user": ("<user>", "<|user|>"),
     "assistant": ("<assistant>", "<|assistant|>"),
 }
+# A byte as a token of its own, and what stands for a space, in vocabularies over characters.
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_BLANK = "\u2581"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a file's makers want around texts.
+
+    A text begins with the ids `begins`. `control` are their own special tokens, by spelling;
+    `template` is their chat template, in Jinja, if they have one. The file has `size` entries.
+    """
+
+    begins: tuple[int, ...]
+    control: Mapping[str, int]
+    template: str | None
+    size: int
 
 
 def adopt(
     content: dict[str, Any], config: Mapping[str, Any], where: str
-) -> tuple[tokenizers.Tokenizer, SpecialTokens]:
-    """The backend of such a file and the ids of its special tokens.
+) -> tuple[tokenizers.Tokenizer, SpecialTokens, Layout]:
+    """The backend of such a file, the ids of its special tokens, and how it lays out texts.
 
     `content` is the file's JSON, `config` what stands in the `tokenizer_config.json` beside it.
     Raises `DataError`, beginning with `where`, for what cannot serve.
     """
     _check(content, where)
     # What is added around a text, or cut from it, is the business of who encodes it.
-    content = content | {"truncation": None, "padding": None, "post_processor": None}
-    content["pre_tokenizer"] = _without_prefix_space(content["pre_tokenizer"])
+    content = content | {"truncation": None, "padding": None}
+    content["pre_tokenizer"] = _without_prefix_space(content.get("pre_tokenizer"))
     try:
+        backend = tokenizers.Tokenizer.from_str(json.dumps(content))
+        begins = _begins(backend)
+        content = content | {"post_processor": None}
         backend = tokenizers.Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception
         raise DataError(f"{where}: not a tokenizer ({error}): make it anew") from None
     backend.encode_special_tokens = True
+    added = backend.get_added_tokens_decoder()
+    control = {token.content: i for i, token in added.items() if token.special}
+    size = max(backend.get_vocab().values()) + 1
     ids = {}
     for name, spelling in _choose(backend, config).items():
         backend.add_special_tokens([tokenizers.AddedToken(spelling, special=True)])
         ids[name] = _id(backend, spelling)
         _check_unreachable(backend, content["model"], spelling, where)
-    _check_bytes(backend, where)
-    return backend, SpecialTokens(**ids)
+    if not _is_over_characters(content["model"]["vocab"]):
+        _check_bytes(backend, where)
+    special = SpecialTokens(**ids)
+    if isinstance(config.get("add_bos_token"), bool):
+        begins = (special.bos,) if config["add_bos_token"] else ()
+    return backend, special, Layout(begins, control, _template(backend, special, config), size)
 
 
 def token_texts(backend: tokenizers.Tokenizer) -> dict[int, bytes]:
@@ -59,10 +89,23 @@ def token_texts(backend: tokenizers.Tokenizer) -> dict[int, bytes]:
     texts = {
         token: b"" if known.special else known.content.encode() for token, known in added.items()
     }
-    for piece, token in backend.get_vocab(with_added_tokens=False).items():
+    vocabulary = backend.get_vocab(with_added_tokens=False)
+    text_of = _text_over_characters if _is_over_characters(vocabulary) else _text_over_bytes
+    for piece, token in vocabulary.items():
         if token not in texts:
-            texts[token] = bytes(BYTE_OF[character] for character in piece)
+            texts[token] = text_of(piece)
     return texts
+
+
+def ids_of_bytes(backend: tokenizers.Tokenizer, piece: str) -> list[int]:
+    """A piece that a text was cut into, as the ids that merging begins with."""
+    vocabulary = backend.get_vocab(with_added_tokens=False)
+    ids: list[int] = []
+    for character in piece:
+        known = vocabulary.get(character)
+        spelled = [f"<0x{byte:02X}>" for byte in character.encode()]
+        ids += [known] if known is not None else [vocabulary[byte] for byte in spelled]
+    return ids
 
 
 def config_of(backend: tokenizers.Tokenizer, special: SpecialTokens) -> dict[str, Any]:
@@ -78,18 +121,20 @@ def config_of(backend: tokenizers.Tokenizer, special: SpecialTokens) -> dict[str
 
 
 def _check(content: dict[str, Any], where: str) -> None:
-    """Refuse what is no byte-level BPE, saying what it is."""
+    """Refuse what cannot write every text, saying what it is."""
     model = content.get("model") or {}
     cutting, decoding = (json.dumps(content.get(key)) for key in ("pre_tokenizer", "decoder"))
     kind = model.get("type", "BPE" if "merges" in model else "model of no known kind")
-    if kind != "BPE" or '"ByteLevel"' not in cutting or '"ByteLevel"' not in decoding:
+    falls_back = bool(model.get("byte_fallback"))
+    over_bytes = '"ByteLevel"' in cutting and '"ByteLevel"' in decoding
+    if kind != "BPE" or not (over_bytes or falls_back):
         kind = "BPE over characters" if kind == "BPE" else kind
         raise DataError(
-            f"{where}: is a {kind}: give a byte-level BPE one, which can write every text "
-            "(those of GPT-2, GPT-4, Llama 3 and Qwen are)"
+            f"{where}: is a {kind}: give a BPE that can write every text, over bytes (as those of "
+            "GPT-2, GPT-4, Llama 3 and Qwen are) or with byte_fallback (Llama 2, Gemma)"
         )
-    known = set(model["vocab"])
-    missing = [byte for character, byte in BYTE_OF.items() if character not in known]
+    alphabet = BYTE_OF.items() if over_bytes else ((f"<0x{byte:02X}>", byte) for byte in range(256))
+    missing = [byte for spelling, byte in alphabet if spelling not in model["vocab"]]
     if missing:
         raise DataError(
             f"{where}: lacks {len(missing)} of the 256 bytes (such as {missing[0]}), so it cannot "
@@ -116,6 +161,40 @@ def _check_bytes(backend: tokenizers.Tokenizer, where: str) -> None:
                 f"{where}: entry {token}, {piece!r}, stands for no bytes: give another, or list "
                 "it under added_tokens"
             )
+
+
+def _is_over_characters(vocabulary: Mapping[str, int]) -> bool:
+    return "<0x00>" in vocabulary and "<0xFF>" in vocabulary
+
+
+def _text_over_bytes(piece: str) -> bytes:
+    return bytes(BYTE_OF[character] for character in piece)
+
+
+def _text_over_characters(piece: str) -> bytes:
+    byte = _BYTE.fullmatch(piece)
+    return bytes([int(byte[1], 16)]) if byte else piece.replace(_BLANK, " ").encode()
+
+
+def _begins(backend: tokenizers.Tokenizer) -> tuple[int, ...]:
+    """The special tokens that the file puts before a text."""
+    found = backend.encode("a")
+    marks = found.special_tokens_mask
+    return tuple(found.ids[: marks.index(0)] if 0 in marks else ())
+
+
+def _template(
+    backend: tokenizers.Tokenizer, special: SpecialTokens, config: Mapping[str, Any]
+) -> str | None:
+    """The makers' chat template; None where there is none, or it is what ours would be."""
+    template = config.get("chat_template")
+    if isinstance(template, list):  # several, by name
+        named = [entry for entry in template if isinstance(entry, Mapping)]
+        texts = {entry.get("name"): entry.get("template") for entry in named}
+        template = texts.get("default")
+    if not isinstance(template, str) or template == config_of(backend, special)["chat_template"]:
+        return None
+    return template
 
 
 def _choose(backend: tokenizers.Tokenizer, config: Mapping[str, Any]) -> dict[str, str]:

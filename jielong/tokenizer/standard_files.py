@@ -19,6 +19,7 @@ from jielong.tokenizer.chat_jinja import chat_jinja
 from jielong.tokenizer.special_tokens import SPELLINGS, SpecialTokens
 
 CONFIG = "tokenizer_config.json"
+TEMPLATE = "chat_template.jinja"
 MARK = "\ufdd0"
 _NAMES = "|".join(SPELLINGS)
 _MARKED = f"(?:{_NAMES}){MARK}"
@@ -79,6 +80,21 @@ def config_of_ours() -> dict[str, Any]:
     # A spelling without its mark is text, for `transformers` too.
     safe = {"split_special_tokens": True, "added_tokens_decoder": listed}
     return make_config(spellings, template) | safe
+
+
+def puts_first(spelling: str, token: int) -> dict[str, Any]:
+    """The part of `tokenizer.json` by which readers put a token before each text."""
+
+    def text(name: str, number: int) -> list[dict[str, Any]]:
+        place = {"type_id": number}
+        return [{"SpecialToken": {"id": spelling} | place}, {"Sequence": {"id": name} | place}]
+
+    return {
+        "type": "TemplateProcessing",
+        "single": text("A", 0),
+        "pair": text("A", 0) + text("B", 1),
+        "special_tokens": {spelling: {"id": spelling, "ids": [token], "tokens": [spelling]}},
+    }
 
 
 def make_config(spellings: dict[str, str], template: str) -> dict[str, Any]:

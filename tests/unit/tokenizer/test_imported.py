@@ -12,6 +12,7 @@ from tokenizers.trainers import BpeTrainer, WordPieceTrainer
 from jielong.core.errors import DataError
 from jielong.tokenizer.bpe import StreamDecoder, Tokenizer
 from jielong.tokenizer.chat_template import render
+from tests.foreign import like_gemma
 from tests.tiny import TEXTS
 
 ALPHABET = pre_tokenizers.ByteLevel.alphabet()
@@ -84,6 +85,36 @@ def test_a_file_like_qwens(tmp_path: Path) -> None:
     )  # no special token there either: text as its file has it
     assert ours.decode(ours.encode("a<tool_call>b")) == "a<tool_call>b"
     assert ours.decode(ours.encode("cafe\u0301")) == "café"  # its file normalises, ours never does
+
+
+@pytest.mark.parametrize("blank_first", [False, True])
+def test_a_file_over_characters(tmp_path: Path, blank_first: bool) -> None:
+    """As those of Gemma, and with a space in front those of Llama 2."""
+    theirs = like_gemma(tmp_path, blank_first=blank_first)
+    ours = Tokenizer.load(tmp_path)
+    for text in (*TEXTS, "  a\n\tb 龘🙂", "<0x41> <bos>"):
+        theirs.encode_special_tokens = True
+        ids = theirs.encode(text, add_special_tokens=False).ids
+        assert ours.encode(text) == ids
+        assert ours.decode(ids) == " " * blank_first + text
+        decoder = StreamDecoder(ours)
+        assert "".join(map(decoder.push, ids)) == " " * blank_first + text
+    assert ours.begins == (theirs.token_to_id("<bos>"),)
+    assert ours.special.eos == theirs.token_to_id("<eos>")
+    assert ours.layout is not None
+    assert ours.layout.size == theirs.get_vocab_size()
+    spelled = [b"".join(ours.token_bytes[i] for i in piece) for piece in ours.pieces("the 龘")]
+    assert b"".join(spelled).decode() == " " * blank_first + "the 龘"
+
+
+def test_what_a_text_begins_with(tmp_path: Path) -> None:
+    """By the file, or by what its config says of it."""
+    like_qwen(tmp_path).save(str(tmp_path / "tokenizer.json"))
+    assert Tokenizer.load(tmp_path).begins == ()
+    like_gemma(tmp_path)
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text('{"bos_token": "<bos>", "add_bos_token": false}', encoding="utf-8")
+    assert Tokenizer.load(tmp_path).begins == ()
 
 
 def test_no_text_gives_a_special_token(tmp_path: Path) -> None:
@@ -165,7 +196,9 @@ def test_what_cannot_write_every_text_is_refused(tmp_path: Path) -> None:
     pieces.pre_tokenizer = pre_tokenizers.Whitespace()
     pieces.train_from_iterator(TEXTS, WordPieceTrainer(show_progress=False))
     pieces.save(str(file))
-    with pytest.raises(DataError, match=r"tokenizer\.json: is a WordPiece: give a byte-level BPE"):
+    with pytest.raises(
+        DataError, match=r"tokenizer\.json: is a WordPiece: give a BPE that can write"
+    ):
         Tokenizer.load(file)
     characters = tokenizers.Tokenizer(models.BPE())
     characters.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -179,6 +212,12 @@ def test_what_cannot_write_every_text_is_refused(tmp_path: Path) -> None:
     partial.train_from_iterator(TEXTS, BpeTrainer(vocab_size=200, show_progress=False))
     partial.save(str(file))
     with pytest.raises(DataError, match=r"lacks \d+ of the 256 bytes \(such as 33\)"):
+        Tokenizer.load(file)
+    like_gemma(tmp_path)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    del content["model"]["vocab"]["<0x7F>"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DataError, match=r"lacks 1 of the 256 bytes \(such as 127\)"):
         Tokenizer.load(file)
 
 

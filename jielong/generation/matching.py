@@ -1,0 +1,64 @@
+"""The tokenizer of a model folder, made sure to be the model's own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jielong.core.errors import CheckpointError
+from jielong.model.config import ModelConfig
+from jielong.tokenizer.bpe import Tokenizer
+from jielong.tokenizer.imported import Layout
+
+GENERATION = "generation_config.json"
+# Makers round the number of rows up, for speed: such rows stand for no token.
+_SPARE = 0.1
+
+
+def matching_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
+    """The tokenizer of a model folder; raises `CheckpointError` when it is another model's."""
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.layout is None:
+        size, fits = tokenizer.vocab_size, tokenizer.vocab_size == config.vocab_size
+    else:
+        size = tokenizer.layout.size
+        fits = (1 - _SPARE) * config.vocab_size <= size <= config.vocab_size
+    if not fits:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {size} entries and the model {config.vocab_size}: they "
+            "do not belong together; copy both from one place"
+        )
+    if tokenizer.layout is None:
+        return tokenizer
+    return _adapted(tokenizer, tokenizer.layout, config.vocab_size, folder)
+
+
+def _adapted(tokenizer: Tokenizer, layout: Layout, size: int, folder: Path) -> Tokenizer:
+    """An imported tokenizer, told how its model ends a text and whether it knows conversations."""
+    # Late: it takes a while to import, and most models are ours.
+    from jielong.tokenizer import foreign_template
+
+    eos, template = tokenizer.special.eos, layout.template
+    if template is not None:
+        end = foreign_template.end_of_turn(tokenizer)
+        eos = eos if end is None else end
+    elif tokenizer.special.assistant >= layout.size:  # a role that was added, which nobody taught
+        template = foreign_template.NO_TEMPLATE
+    ends = _listed_ends(folder)
+    eos = ends[0] if ends and eos not in ends else eos
+    return tokenizer.adapt(size=size, eos=eos, template=template)
+
+
+def _listed_ends(folder: Path) -> list[int]:
+    """The tokens that end a text by the makers' own settings, the usual one first."""
+    for name in (GENERATION, "config.json"):
+        file = folder / name
+        try:
+            found: Any = (
+                json.loads(file.read_bytes()).get("eos_token_id") if file.exists() else None
+            )
+        except (OSError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{file}: cannot be read ({error}): copy it anew") from None
+        ends = found if isinstance(found, list) else [found]
+        if ends and all(type(end) is int for end in ends):
+            return ends
+    return []
