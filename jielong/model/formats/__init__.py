@@ -1,0 +1,1 @@
+"""Models of other programs: their folders and files, in and out."""
