@@ -94,7 +94,10 @@ def to_keys(
             keys[f"{key}_token_id"] = ids[spelling]
     written = {f"tokenizer.ggml.{key}": value for key, value in keys.items()}
     if config.get("chat_template"):
-        written["tokenizer.chat_template"] = config["chat_template"]
+        # llama.cpp's Jinja knows no \u in a text: the mark stands there as itself.
+        spelled_out = f"\\u{ord(standard_files.MARK):04x}"
+        template = config["chat_template"].replace(spelled_out, standard_files.MARK)
+        written["tokenizer.chat_template"] = template
     return written | {_WHOLE_FILE: json.dumps(content, ensure_ascii=False)}
 
 

@@ -103,7 +103,8 @@ def _scaled(keys: Keys, settings: Mapping[str, Any], rope: RopeConfig) -> RopeCo
             original_context=original,
             beta_fast=fast,
             beta_slow=slow,
-            attention_factor=None if sharpened == 1 else sharpened * _sharpening(factor),
+            # Six digits: as many as a float32 keeps.
+            attention_factor=None if sharpened == 1 else round(sharpened * _sharpening(factor), 6),
         )
     keys.only("rope.scaling.attn_factor", 1.0)
     if kind == "linear":
