@@ -28,6 +28,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "norm_place": "both",
         "ffn": "geglu_tanh",
         "scale_embedding": True,
+        "tied": False,
     },
     "gpt2": SIZES
     | {
@@ -40,6 +41,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "qk_norm": False,
         "ffn": "gelu_tanh",
         "bias": "all",
+        "tied": False,
     },
 }
 SCALINGS = {

@@ -27,12 +27,13 @@ FIXED: dict[str, dict[str, Any]] = {
     "qwen2": {},
     "qwen3": {"head_size": 128},
     "gemma3": {
+        "tied": True,
         "n_layer": 7,
         "head_size": 256,
         "attention": "sliding:8*5 dense",
         "rope": RopeConfig(base=5000.0, local_base=10_000.0),
     },
-    "gpt2": {"context": 1024, "ffn_width": 256},
+    "gpt2": {"tied": True, "context": 1024, "ffn_width": 256},
 }
 
 
