@@ -59,6 +59,9 @@ SCALINGS = {
         low_frequency_factor=0.5,
         high_frequency_factor=12.0,
     ),
+    "llama3, no pair wholly slow": RopeConfig(
+        base=100.0, scaling="llama3", factor=8.0, original_context=512
+    ),
 }
 
 

@@ -46,7 +46,7 @@ def read_gguf(path: Path) -> GgufModel:
             "they do not belong together; convert the model anew"
         )
     parts = parts_of(architecture, config, file.tensors)
-    extra = {FACTORS} if config.rope.scaling == "llama3" else set()
+    extra = {FACTORS} if "llama3" in architecture.scalings else set()
     _check_tensors(file, [part for made_of in parts.values() for part in made_of], extra)
     weights = {name: _read(file, made_of) for name, made_of in parts.items()}
     return GgufModel(config, weights, tokenizer)

@@ -128,8 +128,11 @@ def write_config(config: ModelConfig) -> tuple[Architecture, dict[str, Any]]:
             "rope.dimension_count": config.head_dim,
         }
         values |= write_rope(config) | write_windows(config)
-    head = {"general.architecture": architecture.name, "general.type": "model"}
-    head["general.quantization_version"] = 2
+    head = {
+        "general.architecture": architecture.name,
+        "general.type": "model",
+        "general.quantization_version": 2,
+    }
     return architecture, head | {f"{architecture.name}.{key}": v for key, v in values.items()}
 
 

@@ -126,7 +126,7 @@ def write_file(
     with atomic_writer(path) as file:
         writer = library("gguf_writer").GGUFWriter(file.name, metadata["general.architecture"])
         try:
-            _add_metadata(writer, constants, metadata | {"general.file_type": _FILE_TYPE[dtype]})
+            _add_metadata(writer, constants, {**metadata, "general.file_type": _FILE_TYPE[dtype]})
             for name, shape in shapes.items():
                 kind = constants.GGMLQuantizationType[kinds[name]]
                 bytes_of_rows = quants.quant_shape_to_byte_shape(shape, kind)
@@ -258,8 +258,9 @@ def _parse(header: _Header) -> GgufFile:
 
 
 def _check_version(header: _Header) -> None:
-    if header.size < 4 or (magic := header.take(4)) != _MAGIC:
-        shown = f"begins with {magic!r}" if header.size >= 4 else "is empty or nearly so"
+    magic = header.take(4) if header.size >= 4 else b""
+    if magic != _MAGIC:
+        shown = f"begins with {magic!r}" if magic else "is empty or nearly so"
         raise header.error(f"no GGUF file (it {shown}): give one that ends in .gguf")
     version = header.whole(4)
     if version & 0xFFFF == 0:

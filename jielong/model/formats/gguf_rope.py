@@ -5,7 +5,7 @@ files do not keep; they are found again from the tensor.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from jielong.model.positions import frequencies_of
 
 FACTORS = "rope_freqs.weight"
 _LLAMA3_CONTEXT = 8192  # of Llama 3.0, from which all that followed were stretched
+_PUBLISHED = (8.0, 32.0)  # of Llama 3.1 and 3.2
 _LOCAL_BASE = 10_000.0
 
 
@@ -127,13 +128,13 @@ def _llama3(keys: Keys, rope: RopeConfig, size: int) -> RopeConfig:
     if bool((factors == 1).all()):
         return rope
     original = keys.get("rope.scaling.original_context_length", _LLAMA3_CONTEXT)
-    for low, high in ((1.0, 4.0), _ramp(factors.double(), rope, size, original)):
+    for factor, low, high in _candidates(factors, rope, size, original):
         if not 0 < low < high:
             continue
         found = replace(
             rope,
             scaling="llama3",
-            factor=float(str(factors.max().numpy())),
+            factor=factor,
             original_context=original,
             low_frequency_factor=low,
             high_frequency_factor=high,
@@ -145,19 +146,29 @@ def _llama3(keys: Keys, rope: RopeConfig, size: int) -> RopeConfig:
     raise keys.file.error(f"{FACTORS} does not follow Llama 3's rule: no other can be read")
 
 
-def _ramp(factors: Tensor, rope: RopeConfig, size: int, original: int) -> tuple[float, float]:
-    """Where the line begins and ends on which pairs between the slow and the kept ones lie.
+def _candidates(
+    factors: Tensor, rope: RopeConfig, size: int, original: int
+) -> Iterator[tuple[float, float, float]]:
+    """What `factor`, `low` and `high` may have been: as published, else as the pairs say.
 
-    With turns t in the old context, 1/factor_i = k + (1 - k)/factor, k = (t - low)/(high - low).
+    With turns t in the old context, 1/factor_i = k + (1 - k)/factor, k = (t - low)/(high - low)
+    between 0 and 1. So all pairs between the slow and the kept ones lie on one line. Where no pair
+    is wholly slow the line may as well begin at the slowest.
     """
+    slowest = float(str(factors.max().numpy()))
+    for factor in (slowest, *_PUBLISHED):
+        yield factor, 1.0, 4.0
     plain, _ = frequencies_of(rope, size)
     turns = original * plain / (2 * math.pi)
-    least = 1 / factors.max()
-    kept = (1 / factors - least) / (1 - least)
+    kept = (1 / factors.double() - 1 / slowest) / (1 - 1 / slowest)
     between = (kept > 1e-6) & (kept < 1 - 1e-6)
     if int(between.sum()) < 2:
-        return 0.0, 0.0
+        between[int(kept.argmin())] = True
+    if int(between.sum()) < 2:  # two kinds of pairs only: the line stands between them
+        between[int(kept.argmin()) - 1] = True
     columns = torch.stack([turns[between], torch.ones_like(turns[between])], dim=1)
     slope, start = torch.linalg.lstsq(columns, kept[between, None]).solution.flatten().tolist()
-    low = -start / slope
-    return round(low, 4), round(low + 1 / slope, 4)
+    if slope > 0:
+        low, high = -start / slope, (1 - start) / slope
+        yield slowest, round(low, 4), round(high, 4)
+        yield slowest, low, high

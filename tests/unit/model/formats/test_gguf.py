@@ -14,6 +14,7 @@ from gguf import GGUFReader
 from jielong.core.errors import CheckpointError, ConfigError, JielongError
 from jielong.model.config import RopeConfig
 from jielong.model.formats.gguf import read_gguf, write_gguf
+from jielong.model.positions import frequencies_of
 from jielong.model.transformer import Transformer
 from tests.gguf_files import SCALINGS, SHAPES, model_of, plain_vocabulary, write_by_library
 from tests.tiny import decoder
@@ -67,6 +68,29 @@ def test_published_factors_of_llama3_are_recognised(tmp_path: Path) -> None:
     assert [int(i) for i in np.flatnonzero(stored == 1)] == [i for i in range(64) if turns[i] > 4]
     assert [int(i) for i in np.flatnonzero(stored == 32)] == [i for i in range(64) if turns[i] < 1]
     assert read_gguf(path).config == model.config
+
+
+@pytest.mark.parametrize(
+    ("factor", "low", "high"), [(5.0, 0.9, 3.3), (5.0, 2.0, 2.1), (5.0, 2.0, 3.5), (5.0, 0.1, 0.2)]
+)
+def test_unpublished_factors_turn_pairs_as_they_did(
+    factor: float, low: float, high: float, tmp_path: Path
+) -> None:
+    """The slowest pairs make 1.45, 2.58 and 4.58 turns: two between, none, one, none slowed."""
+    rope = RopeConfig(
+        base=100.0,
+        scaling="llama3",
+        factor=factor,
+        original_context=512,
+        low_frequency_factor=low,
+        high_frequency_factor=high,
+    )
+    found = read_gguf(save(decoder(**SHAPES["llama"] | {"rope": rope}), tmp_path / "m.gguf"))
+    expected, _ = frequencies_of(rope, 16)
+    torch.testing.assert_close(
+        frequencies_of(found.config.rope, 16)[0], expected, rtol=2e-5, atol=0
+    )
+    assert (found.config.rope.scaling == "none") == (high < 1)
 
 
 def test_half_precision_rounds_each_number_once(tmp_path: Path) -> None:
