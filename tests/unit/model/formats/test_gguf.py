@@ -260,6 +260,22 @@ def test_what_is_no_such_file_is_refused(start: bytes, message: str, tmp_path: P
         read_gguf(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("blk.1.ffn_up.weight", "blk.2.ffn_up.weight"),
+        ("llama.rope.freq_base", "llama.vocab_size...."),
+    ],
+)
+def test_what_is_given_twice_is_refused(name: str, other: str, tmp_path: Path) -> None:
+    keys, tensors = taken_apart(save(model_of("llama"), tmp_path / "right.gguf"))
+    path = tmp_path / "m.gguf"
+    write_by_library(path, keys | {"llama.vocab_size....": 0}, tensors)
+    path.write_bytes(path.read_bytes().replace(other.encode(), name.encode()))
+    with pytest.raises(CheckpointError, match=rf"damaged: '?{re.escape(name)}'? is given twice"):
+        read_gguf(path)
+
+
 @pytest.mark.parametrize("name", ["absent.gguf", "."])
 def test_what_is_no_file_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
