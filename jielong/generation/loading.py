@@ -20,6 +20,7 @@ from jielong.core.run_dir import MANIFEST, open_run
 from jielong.model.config import ModelConfig, Objective
 from jielong.model.encoder_decoder import EncoderDecoder
 from jielong.model.heads import ScalarModel
+from jielong.model.task_model import TaskModel
 from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import Tokenizer
 
@@ -67,7 +68,9 @@ def make_model(config: ModelConfig) -> Transformer | EncoderDecoder:
 
 
 def save_model(
-    run: Path, model: Transformer | EncoderDecoder | ScalarModel, tokenizer: Tokenizer
+    run: Path,
+    model: Transformer | EncoderDecoder | ScalarModel | TaskModel,
+    tokenizer: Tokenizer,
 ) -> dict[str, str]:
     """Write a run's finished model to `run/model`; returns its hash, for the run's manifest."""
     folder = run / FOLDER
@@ -102,6 +105,13 @@ def load_reward_model(path: Path | str) -> tuple[ScalarModel, Tokenizer]:
     """Load a finished reward model and the tokenizer it reads with."""
     folder, _ = find_model(Path(path))
     model = _load_into(ScalarModel(configs.load(ModelConfig, folder / SHAPE)), folder)
+    return model.eval(), _matching_tokenizer(folder, model.config)
+
+
+def load_task_model(path: Path | str, classes: int | None) -> tuple[TaskModel, Tokenizer]:
+    """Load a finished model with a task head, and the tokenizer it reads with."""
+    folder, _ = find_model(Path(path))
+    model = _load_into(TaskModel(configs.load(ModelConfig, folder / SHAPE), classes), folder)
     return model.eval(), _matching_tokenizer(folder, model.config)
 
 
