@@ -105,14 +105,14 @@ def test_rows_of_one_batch_teach_what_they_teach_alone() -> None:
     batch = cut_in_two(ids, first=1, pad=0, random=np.random.default_rng(2))
     sources = rows_of(batch.source, batch.source_is_token)
     assert len({len(source) for source in sources}) > 1
-    together, alone = encoder_decoder(), encoder_decoder()
+    together, alone = encoder_decoder().double(), encoder_decoder().double()
     loss = target_loss(together, batch)
     loss.total.backward()
-    total = torch.zeros(())
+    total = torch.zeros((), dtype=torch.double)
     for row, source in zip(ids, sources, strict=True):
         pair = (row[: len(source)], row[len(source) :])
         total = total + target_loss(alone, lay_out([pair], first=1, pad=0)).total
     total.backward()
     torch.testing.assert_close(loss.total, total)
     for one, other in zip(together.parameters(), alone.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-8, rtol=1e-6)
