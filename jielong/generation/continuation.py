@@ -1,7 +1,7 @@
 """Prompts and what follows them, a token at a time: the one place that knows how a model reads.
 
 A causal model reads a prompt as it reads all text; a prefix model reads it both ways at once; of an
-encoder-decoder the prompt is the source, and the answer begins with nothing but `<bos>`.
+encoder-decoder the prompt, ended by `<eos>`, is the source, and the answer begins with `<bos>`.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,9 @@ class Continuation:
         device = next(model.parameters()).device
         context, sizes = model.config.context, [len(prompt) for prompt in prompts]
         _check_room(max(sizes), context)
-        ids, is_token = (rows.to(device) for rows in _left_pad(prompts, max(sizes), special.pad))
+        if isinstance(model, EncoderDecoder):
+            prompts = [[*prompt, special.eos] for prompt in prompts]
+        ids, is_token = (rows.to(device) for rows in _left_pad(prompts, special.pad))
         if isinstance(model, EncoderDecoder):
             self._memory = model.encode(ids, is_token=is_token)
             ids, is_token = torch.full_like(ids[:, :1], special.bos), None
@@ -80,7 +82,8 @@ def _check_room(longest: int, context: int) -> None:
         )
 
 
-def _left_pad(prompts: Sequence[Sequence[int]], length: int, pad: int) -> tuple[Tensor, Tensor]:
+def _left_pad(prompts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    length = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), length), pad)
     is_token = torch.zeros(len(prompts), length, dtype=torch.bool)
     for row, prompt in enumerate(prompts):

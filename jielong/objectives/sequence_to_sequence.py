@@ -15,7 +15,7 @@ from jielong.objectives.loss import Loss, cross_entropy
 
 
 class SourceTarget(NamedTuple):
-    """Sources (B, S) and targets (B, T), padded on the right.
+    """Sources (B, S), each ended by `<eos>`, and targets (B, T), padded on the right.
 
     `source_is_token` (B, S) is False on padding; `inputs` (B, T) are the targets shifted right;
     `counts` (B, T) bool, True where a target's token counts.
@@ -39,24 +39,31 @@ class SourceTargetModel(Protocol):
         ...
 
 
+class Marks(NamedTuple):
+    """The ids of the special tokens: what fills rows, opens a target, ends a text, hides a span."""
+
+    pad: int
+    bos: int
+    eos: int
+    mask: int
+
+
 def cut_in_two(
-    ids: Int[Tensor, "B T"], *, first: int, pad: int, random: np.random.Generator
+    ids: Int[Tensor, "B T"], *, marks: Marks, random: np.random.Generator
 ) -> SourceTarget:
     """Cut each row in two at a place of its own: what comes before is the source of what follows.
 
-    (arXiv:1910.10683, table 3, "prefix language modeling".) `first` opens each target.
+    (arXiv:1910.10683, table 3, "prefix language modeling".)
     """
     places = random.integers(1, ids.shape[1], size=len(ids)).tolist()
     pairs = [(row[:place], row[place:]) for row, place in zip(ids, places, strict=True)]
-    return lay_out(pairs, first=first, pad=pad)
+    return lay_out(pairs, marks)
 
 
 def corrupt_spans(
     ids: Int[Tensor, "B T"],
     *,
-    mask: int,
-    first: int,
-    eos: int,
+    marks: Marks,
     random: np.random.Generator,
     share: float = 0.15,
     length: float = 3.0,
@@ -65,17 +72,23 @@ def corrupt_spans(
 
     T5's objective (arXiv:1910.10683, section 3.1.4, figure 2): a `share` of the tokens, in spans of
     `length` on average. Its sentinels are numbered; here all are `mask`, as spans come in order.
-    The target is mask, span, mask, span .. and `eos`.
+    The target is mask, span, mask, span .. and `<eos>`.
     """
     pairs = []
     for row in ids:
         kept, taken = [], []
         for i, piece in enumerate(row.split(span_lengths(len(row), share, length, random))):
-            sentinel = piece.new_tensor([mask])
+            sentinel = piece.new_tensor([marks.mask])
             kept += [sentinel] if i % 2 else [piece]
             taken += [sentinel, piece] if i % 2 else []
-        pairs.append((torch.cat(kept), torch.cat([*taken, row.new_tensor([eos])])))
-    return lay_out(pairs, first=first, pad=mask)
+        pairs.append((torch.cat(kept), torch.cat([*taken, row.new_tensor([marks.eos])])))
+    return lay_out(pairs, marks)
+
+
+def span_counts(size: int, share: float, length: float) -> tuple[int, int]:
+    """How many tokens of a row of `size` are taken out, in how many spans."""
+    taken = min(max(round(size * share), 1), size - 1)
+    return taken, min(max(round(taken / length), 1), taken, size - taken)
 
 
 def span_lengths(size: int, share: float, length: float, random: np.random.Generator) -> list[int]:
@@ -83,8 +96,7 @@ def span_lengths(size: int, share: float, length: float, random: np.random.Gener
 
     The numbers of tokens and of spans are fixed; which of the ways to cut them is drawn evenly.
     """
-    taken = min(max(round(size * share), 1), size - 1)
-    spans = min(max(round(taken / length), 1), taken, size - taken)
+    taken, spans = span_counts(size, share, length)
     return [
         piece
         for pair in zip(_cut(size - taken, spans, random), _cut(taken, spans, random), strict=True)
@@ -92,17 +104,19 @@ def span_lengths(size: int, share: float, length: float, random: np.random.Gener
     ]
 
 
-def lay_out(pairs: list[tuple[Tensor, Tensor]], *, first: int, pad: int) -> SourceTarget:
-    """Pairs (source, target) of ids as rows; each target is predicted from `first` on."""
-    sources, targets = zip(*pairs, strict=True)
-    inputs = [torch.cat([target.new_tensor([first]), target[:-1]]) for target in targets]
-    return SourceTarget(
-        pad_sequence(sources, batch_first=True, padding_value=pad),
-        _is_token(sources),
-        pad_sequence(inputs, batch_first=True, padding_value=pad),
-        pad_sequence(targets, batch_first=True, padding_value=pad),
-        _is_token(targets),
+def lay_out(pairs: list[tuple[Tensor, Tensor]], marks: Marks) -> SourceTarget:
+    """Pairs (source, target) of ids as rows.
+
+    Where a source ends is marked, for attention across knows no order.
+    """
+    sources = [torch.cat([source, source.new_tensor([marks.eos])]) for source, _ in pairs]
+    targets = [target for _, target in pairs]
+    inputs = [torch.cat([target.new_tensor([marks.bos]), target[:-1]]) for target in targets]
+    source, shifted, target = (
+        pad_sequence(rows, batch_first=True, padding_value=marks.pad)
+        for rows in (sources, inputs, targets)
     )
+    return SourceTarget(source, _is_token(sources), shifted, target, _is_token(targets))
 
 
 def target_loss(model: SourceTargetModel, batch: SourceTarget) -> Loss:
@@ -125,5 +139,5 @@ def _cut(size: int, pieces: int, random: np.random.Generator) -> list[int]:
     return np.diff(np.concatenate([[0], cuts, [size]])).astype(int).tolist()
 
 
-def _is_token(rows: tuple[Tensor, ...]) -> Tensor:
+def _is_token(rows: list[Tensor]) -> Tensor:
     return pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True)

@@ -19,7 +19,13 @@ from jielong.model.config import Objective
 from jielong.objectives.language_model import TokenBatch, next_token_loss
 from jielong.objectives.masked import corrupt, masked_loss
 from jielong.objectives.prefix import cut_prefixes, prefix_loss
-from jielong.objectives.sequence_to_sequence import corrupt_spans, cut_in_two, target_loss
+from jielong.objectives.sequence_to_sequence import (
+    Marks,
+    corrupt_spans,
+    cut_in_two,
+    span_counts,
+    target_loss,
+)
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Part
 
@@ -44,6 +50,11 @@ class CorruptionConfig:
             raise ValueError(f"share: {self.share}: must lie between 0 and 1")
         if not self.span_length >= 1:
             raise ValueError(f"span_length: {self.span_length}: must be at least 1")
+
+    def longest(self, window: int) -> int:
+        """The tokens of the longer side, source or target, when spans leave a window."""
+        taken, spans = span_counts(window, self.share, self.span_length)
+        return max(window - taken, taken) + spans + 1  # a mask for each span, and <eos>
 
 
 class Windows(NamedTuple):
@@ -110,16 +121,15 @@ def _masked(window: int, corruption: CorruptionConfig, tokenizer: Tokenizer) -> 
 
 def _source_and_target(window: int, corruption: CorruptionConfig, tokenizer: Tokenizer) -> Lesson:
     special = tokenizer.special
+    marks = Marks(special.pad, special.bos, special.eos, special.mask)
 
     def parts(rows: Windows) -> tuple[Any, ...]:
-        return cut_in_two(rows.ids, first=special.bos, pad=special.pad, random=rows.random)
+        return cut_in_two(rows.ids, marks=marks, random=rows.random)
 
     def spans(rows: Windows) -> tuple[Any, ...]:
         return corrupt_spans(
             rows.ids,
-            mask=special.mask,
-            first=special.bos,
-            eos=special.eos,
+            marks=marks,
             random=rows.random,
             share=corruption.share,
             length=corruption.span_length,

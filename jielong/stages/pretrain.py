@@ -52,6 +52,13 @@ class PretrainConfig:
             raise ValueError(f"window: {self.window}: exceeds model.context {self.model.context}")
         if self.window < 2:
             raise ValueError(f"window: {self.window}: must be at least 2")
+        if self.objective == "encoder_decoder" and self.corruption.source == "spans":
+            needed = self.corruption.longest(self.window)
+            if needed > self.model.context:
+                raise ValueError(
+                    f"window: {self.window}: with its masks needs {needed} tokens, which exceeds "
+                    f"model.context {self.model.context}"
+                )
         if self.model.objective not in ("causal", self.objective):
             raise ValueError(
                 f"model.objective: {self.model.objective!r}: leave it out: the recipe's own "

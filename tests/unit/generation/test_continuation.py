@@ -30,7 +30,8 @@ def scores(answering: Trained, prompt: list[int], answer: list[int]) -> torch.Te
         ids = torch.tensor([prompt + answer])
         prefix = torch.tensor([len(prompt)])
         return answering.model(ids, prefix=prefix)[0, len(prompt) - 1 :]
-    return answering.model(torch.tensor([prompt]), torch.tensor([[SPECIAL.bos, *answer]]))[0]
+    source = torch.tensor([[*prompt, SPECIAL.eos]])
+    return answering.model(source, torch.tensor([[SPECIAL.bos, *answer]]))[0]
 
 
 def greedy_by_hand(answering: Trained, prompt: list[int], most: int) -> list[int]:
@@ -95,5 +96,6 @@ def test_rooms_of_a_source_and_its_answer_are_apart() -> None:
     assert rows.room.tolist() == [31, 31]
     prefix = Continuation(trained("prefix").model, [[1] * 20, [1, 5]], 100, SPECIAL)
     assert prefix.room.tolist() == [12, 30]
+    assert Continuation(model, [[1] * 31], 1, SPECIAL).scores().isfinite().all()
     with pytest.raises(ContextLengthError, match="the prompt has 32 tokens"):
         Continuation(model, [[1] * 32], 1, SPECIAL)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from jielong.objectives.sequence_to_sequence import (
+    Marks,
     corrupt_spans,
     cut_in_two,
     lay_out,
@@ -13,6 +14,8 @@ from jielong.objectives.sequence_to_sequence import (
 )
 from tests.tiny import encoder_decoder, random_ids
 
+MARKS = Marks(pad=0, bos=1, eos=2, mask=0)
+
 
 def rows_of(ids: Tensor, is_token: Tensor) -> list[list[int]]:
     return [row[real].tolist() for row, real in zip(ids, is_token, strict=True)]
@@ -20,9 +23,9 @@ def rows_of(ids: Tensor, is_token: Tensor) -> list[list[int]]:
 
 def test_rows_by_hand() -> None:
     pairs = [(torch.tensor([7, 8]), torch.tensor([9])), (torch.tensor([7]), torch.tensor([8, 9]))]
-    batch = lay_out(pairs, first=1, pad=0)
-    assert batch.source.tolist() == [[7, 8], [7, 0]]
-    assert batch.source_is_token.tolist() == [[True, True], [True, False]]
+    batch = lay_out(pairs, MARKS)
+    assert batch.source.tolist() == [[7, 8, 2], [7, 2, 0]]
+    assert batch.source_is_token.tolist() == [[True, True, True], [True, True, False]]
     assert batch.inputs.tolist() == [[1, 0], [1, 8]]
     assert batch.targets.tolist() == [[9, 0], [8, 9]]
     assert batch.counts.tolist() == [[True, False], [True, True]]
@@ -30,10 +33,11 @@ def test_rows_by_hand() -> None:
 
 def test_a_row_cut_in_two_is_the_row() -> None:
     ids = random_ids(3000, 7)
-    batch = cut_in_two(ids, first=1, pad=0, random=np.random.default_rng(0))
+    batch = cut_in_two(ids, marks=MARKS, random=np.random.default_rng(0))
     sources = rows_of(batch.source, batch.source_is_token)
     targets = rows_of(batch.targets, batch.counts)
     inputs = rows_of(batch.inputs, batch.counts)
+    assert all(source.pop() == 2 for source in sources)
     joined = [source + target for source, target in zip(sources, targets, strict=True)]
     assert joined == ids.tolist()
     assert inputs == [[1, *target[:-1]] for target in targets]
@@ -45,7 +49,7 @@ def test_a_row_cut_in_two_is_the_row() -> None:
 def test_spans_go_where_their_masks_stand() -> None:
     """Each mask of the source, replaced by the target's span of its number, is the row again."""
     ids = random_ids(200, 60)
-    batch = corrupt_spans(ids, mask=0, first=1, eos=2, random=np.random.default_rng(0))
+    batch = corrupt_spans(ids, marks=MARKS, random=np.random.default_rng(0))
     taken = 0
     for row, source, target in zip(
         ids.tolist(),
@@ -53,7 +57,7 @@ def test_spans_go_where_their_masks_stand() -> None:
         rows_of(batch.targets, batch.counts),
         strict=True,
     ):
-        assert target[-1] == 2
+        assert source.pop() == target[-1] == 2
         spans: list[list[int]] = []
         for token in target[:-1]:
             if token == 0:
@@ -94,7 +98,7 @@ def repeating(source: Tensor, target: Tensor, *, source_is_token: Tensor, select
 def test_the_loss_by_hand() -> None:
     """From 3: 3 (1/2) and 1 (1/6); from 2: 2 (1/2)."""
     pairs = [(torch.tensor([3, 0]), torch.tensor([3, 1])), (torch.tensor([2]), torch.tensor([2]))]
-    loss = target_loss(repeating, lay_out(pairs, first=1, pad=0))
+    loss = target_loss(repeating, lay_out(pairs, MARKS))
     assert loss.items.item() == 3
     assert math.isclose(loss.total.item(), 2 * math.log(2) + math.log(6), rel_tol=1e-6)
 
@@ -102,7 +106,7 @@ def test_the_loss_by_hand() -> None:
 def test_rows_of_one_batch_teach_what_they_teach_alone() -> None:
     """Padding of sources and targets changes no loss and no gradient."""
     ids = random_ids(5, 9)
-    batch = cut_in_two(ids, first=1, pad=0, random=np.random.default_rng(2))
+    batch = cut_in_two(ids, marks=MARKS, random=np.random.default_rng(2))
     sources = rows_of(batch.source, batch.source_is_token)
     assert len({len(source) for source in sources}) > 1
     together, alone = encoder_decoder().double(), encoder_decoder().double()
@@ -110,8 +114,9 @@ def test_rows_of_one_batch_teach_what_they_teach_alone() -> None:
     loss.total.backward()
     total = torch.zeros((), dtype=torch.double)
     for row, source in zip(ids, sources, strict=True):
-        pair = (row[: len(source)], row[len(source) :])
-        total = total + target_loss(alone, lay_out([pair], first=1, pad=0)).total
+        place = len(source) - 1
+        pair = (row[:place], row[place:])
+        total = total + target_loss(alone, lay_out([pair], MARKS)).total
     total.backward()
     torch.testing.assert_close(loss.total, total)
     for one, other in zip(together.parameters(), alone.parameters(), strict=True):
