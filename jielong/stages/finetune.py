@@ -165,10 +165,12 @@ def _examples(config: FinetuneConfig) -> tuple[list[Example], list[Example]]:
     if config.prepared is not None:
         prepared = open_finished(config.prepared, "prepare")
         lexicon = Lexicon.load(prepared.path / "lexicon.json")
-        return tuple(word_examples(lexicon, split, config.seed) for split in ("train", "test"))
+        seed = config.seed
+        return word_examples(lexicon, "train", seed), word_examples(lexicon, "test", seed)
     assert config.train is not None
     assert config.test is not None
-    return tuple(read_examples(Path(path), config.kind) for path in (config.train, config.test))
+    train, test = Path(config.train), Path(config.test)
+    return read_examples(train, config.kind), read_examples(test, config.kind)
 
 
 def _labels(train: Sequence[Example], test: Sequence[Example], kind: Kind) -> list[str]:
