@@ -44,8 +44,8 @@ class FinetuneConfig:
     """What to learn, from where, and how much the text itself counts beside the answers.
 
     Examples are the lines of `train` and `test` (JSONL), or else the words of known fields of a
-    `prepared` run, held out by word. `kind` says how they become rows of at most `longest` tokens;
-    `lm_weight` is lambda. Training is `epochs` passes in batches of `batch` examples.
+    `prepared` run ("" is none), held out by word. `kind` says how they become rows of at most
+    `longest` tokens; `lm_weight` is lambda. Training is `epochs` passes in batches of `batch`.
     """
 
     run_dir: str
@@ -72,10 +72,9 @@ class FinetuneConfig:
             raise ValueError(f"lm_weight: {self.lm_weight}: must not be negative")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: {self.dropout}: must be at least 0 and below 1")
-        files = [self.train is not None, self.test is not None]
-        if any(files) != all(files) or all(files) == (self.prepared is not None):
+        if bool(self.train) != bool(self.test) or bool(self.train) == bool(self.prepared):
             raise ValueError("train: give train and test files, or a prepared run instead")
-        if self.prepared is not None and self.kind != "classification":
+        if self.prepared and self.kind != "classification":
             raise ValueError(f"kind: {self.kind!r}: a prepared run has 'classification' only")
 
 
@@ -83,7 +82,7 @@ def run(config: FinetuneConfig, *, resume: bool = False) -> Path:
     """Fine-tune, then answer the held-out examples; returns the run directory."""
     base = open_finished(config.init_from, "pretrain")
     given = {name: getattr(config, name) for name in ("train", "test", "prepared")}
-    inputs = {name: Path(path) for name, path in given.items() if path is not None}
+    inputs = {name: Path(path) for name, path in given.items() if path}
     assistant = load_assistant(base.path)
     check_window("longest", config.longest, assistant.context)
     # Read all of the user's files first: a bad line must leave no half-begun run behind.
@@ -162,13 +161,13 @@ def _classes(kind: Kind, labels: Sequence[str]) -> int | None:
 
 def _examples(config: FinetuneConfig) -> tuple[list[Example], list[Example]]:
     """What is learned from, and what is held out."""
-    if config.prepared is not None:
+    if config.prepared:
         prepared = open_finished(config.prepared, "prepare")
         lexicon = Lexicon.load(prepared.path / "lexicon.json")
         seed = config.seed
         return word_examples(lexicon, "train", seed), word_examples(lexicon, "test", seed)
-    assert config.train is not None
-    assert config.test is not None
+    assert config.train
+    assert config.test
     train, test = Path(config.train), Path(config.test)
     return read_examples(train, config.kind), read_examples(test, config.kind)
 

@@ -111,7 +111,7 @@ def test_each_kind_is_learned_scored_and_saved(kind: str, top: Path, tmp_path: P
 def test_words_of_a_prepared_run_need_no_file(
     top: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = {"train": None, "test": None, "prepared": f"{top}/prepare", "lm_weight": 0.0}
+    words = {"train": None, "test": "", "prepared": f"{top}/prepare", "lm_weight": 0.0}
     path = run(recipe(top, tmp_path, **words, epochs=1))
     scores = json.loads((path / "evaluation.json").read_text())
     assert scores["accuracy"]["estimate"] > 0.9
