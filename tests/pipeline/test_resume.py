@@ -17,7 +17,7 @@ STAGES = {
     "pretrain-masked": ("steps=40", "save_every=8"),
     "pretrain-prefix": ("steps=40", "save_every=8"),
     "pretrain-encoder-decoder": ("steps=40", "save_every=8"),
-    "finetune": ("save_every=8",),
+    "finetune": ("batch=512", "save_every=8"),
     "sft": ("steps=40", "save_every=8"),
     "reward": ("train_prompts=256", "fit_prompts=40", "batch=8", "save_every=8"),
     "ppo": ("rollout.iterations=8", "save_every=6"),
