@@ -19,6 +19,7 @@ SUMMARIES = {
     "prepare": "fetch, clean and split the text of a recipe",
     "tokenize": "learn a vocabulary and pack the text into token shards",
     "pretrain": "train a language model from nothing",
+    "finetune": "teach a base model one task with right answers, by a head of its own",
     "sft": "teach a base model to answer, from demonstrations",
     "reward": "train a reward model from ranked answers",
     "ppo": "improve a model by PPO, or PPO-ptx with a pretraining mix",
@@ -65,7 +66,10 @@ def make_parser() -> argparse.ArgumentParser:
     for name, summary in SUMMARIES.items():
         stage = add(name, summary, _stage)
         stage.set_defaults(stage=name)
-        stage.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+        if name == "evaluate":
+            _add_fill(stage)
+        else:
+            stage.add_argument("recipe", type=Path, metavar="RECIPE.toml")
         stage.add_argument("overrides", nargs="*", metavar="key=value")
         stage.add_argument("--resume", action="store_true", help="go on with an unfinished run")
     chat = add("chat", "talk to a model in the terminal", _chat)
@@ -84,6 +88,18 @@ def make_parser() -> argparse.ArgumentParser:
     report.add_argument("run_dir", type=Path, metavar="RUN")
     _add_data(commands)
     return parser
+
+
+def _add_fill(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument("recipe", type=Path, nargs="?", metavar="RECIPE.toml")
+    evaluate.add_argument(
+        "--fill",
+        nargs=2,
+        metavar=("RUN", "TEXT"),
+        help="instead: what a masked model puts in place of each [MASK] of a text",
+    )
+    evaluate.add_argument("-k", type=_count, default=5, metavar="N", help="with --fill: N tokens")
+    evaluate.set_defaults(run=_evaluate, refuse=evaluate.error)
 
 
 def _add_tokenizer(group: argparse.ArgumentParser) -> None:
@@ -203,6 +219,20 @@ def _stage(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{path}\n")
 
 
+def _evaluate(arguments: argparse.Namespace) -> None:
+    if (arguments.recipe is None) == (arguments.fill is None):
+        arguments.refuse("give a RECIPE.toml, or --fill RUN TEXT")
+    if arguments.fill is None:
+        _stage(arguments)
+        return
+    from jielong.evaluation.filling import fill
+    from jielong.generation.loading import load_trained
+
+    run, text = arguments.fill
+    for gap, probability, token in fill(load_trained(run, "masked"), text, arguments.k):
+        sys.stdout.write(f"{gap}\t{probability:.4f}\t{token}\n")
+
+
 def _quickstart(arguments: argparse.Namespace) -> None:
     from jielong.stages import quickstart
 
@@ -237,10 +267,10 @@ def _chat(arguments: argparse.Namespace) -> None:
 
 def _generate(arguments: argparse.Namespace) -> None:
     from jielong.generation.engine import stream
-    from jielong.generation.loading import load_assistant
+    from jielong.generation.loading import load_trained
 
     sampling = _decoding(arguments)
-    assistant = load_assistant(arguments.model)
+    assistant = load_trained(arguments.model, "causal", "prefix", "encoder_decoder")
     tokenizer = assistant.tokenizer
     prompt = [*tokenizer.begins, *tokenizer.encode(arguments.prompt)] or [tokenizer.special.eos]
     for text, _ in stream(assistant, prompt, sampling):

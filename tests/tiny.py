@@ -6,6 +6,7 @@ import torch
 
 from jielong.generation.loading import Assistant
 from jielong.model.config import ModelConfig, RopeConfig
+from jielong.model.encoder_decoder import EncoderDecoder
 from jielong.model.heads import ScalarModel
 from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import Tokenizer
@@ -52,6 +53,13 @@ def decoder(seed: int = 0, std: float = 0.3, **changes: object) -> Transformer:
 def scalar_model(seed: int = 0, std: float = 0.3, **changes: object) -> ScalarModel:
     """A reward or value model in which every weight matters."""
     model = ScalarModel(config(**changes))
+    randomise(model, seed, std)
+    return model.eval()
+
+
+def encoder_decoder(seed: int = 0, std: float = 0.3, **changes: object) -> EncoderDecoder:
+    """A model of two stacks in which every weight matters."""
+    model = EncoderDecoder(config(objective="encoder_decoder", **changes))
     randomise(model, seed, std)
     return model.eval()
 

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 
 import torch
 
-from jielong.core.errors import ContextLengthError
+from jielong.generation.continuation import Continuation
 from jielong.generation.sampling import Sampling
-from jielong.model.kv_cache import KVCache
+from jielong.model.encoder_decoder import EncoderDecoder
 from jielong.model.transformer import Transformer
-from jielong.tokenizer.special_tokens import SPECIAL
+from jielong.tokenizer.special_tokens import SPECIAL, SpecialTokens
 
 
 @torch.no_grad()
 def beam_search(
-    model: Transformer, prompt: Sequence[int], sampling: Sampling, eos: int = SPECIAL.eos
+    model: Transformer | EncoderDecoder,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    special: SpecialTokens = SPECIAL,
 ) -> tuple[list[int], float]:
     """The best answer's ids and its score: log-probability / length^length_penalty.
 
@@ -21,27 +24,19 @@ def beam_search(
     (Graves, arXiv:1211.3711); finished ones compete by score. It ends when no unfinished prefix can
     still beat the worst of `beams` finished ones, or at `max_tokens`.
     """
-    context, beams = model.config.context, sampling.beams
-    if len(prompt) >= context:
-        raise ContextLengthError(
-            f"the prompt has {len(prompt)} tokens and the model's context is {context}: shorten it",
-            tokens=len(prompt),
-            context=context,
-        )
-    steps = min(sampling.max_tokens, context - len(prompt))
-    device = model.embedding.weight.device
-    cache = KVCache(model.config, 1, len(prompt) + steps, device)
-    hidden = model.hidden(torch.tensor([prompt], device=device), cache=cache)[:, -1]
+    beams = sampling.beams
+    rows = Continuation(model, [prompt], sampling.max_tokens, special)
+    steps, device = int(rows.room[0]), rows.room.device
     totals = torch.zeros(1, device=device)
     prefixes: list[list[int]] = [[]]
     finished: list[tuple[float, list[int]]] = []
     for length in range(1, steps + 1):
-        logp = model.logits(hidden).log_softmax(dim=-1) + totals[:, None]
+        logp = rows.scores().log_softmax(dim=-1) + totals[:, None]
         best, places = logp.flatten().topk(min(2 * beams, logp.numel()))
         kept: list[tuple[float, int, int]] = []
         for place, (total, index) in enumerate(zip(best.tolist(), places.tolist(), strict=True)):
             row, token = divmod(index, logp.shape[1])
-            if token == eos:
+            if token == special.eos:
                 # An ending below the `beams` best extensions would never have been kept.
                 if place < beams:
                     score = total / length**sampling.length_penalty
@@ -55,9 +50,8 @@ def beam_search(
         if len(finished) == beams and finished[-1][0] >= hopeful:
             break
         if length < steps:
-            cache.select(torch.tensor([row for _, row, _ in kept], device=device))
-            tokens = torch.tensor([[token] for _, _, token in kept], device=device)
-            hidden = model.hidden(tokens, cache=cache)[:, -1]
+            rows.select(torch.tensor([row for _, row, _ in kept], device=device))
+            rows.extend(torch.tensor([token for _, _, token in kept], device=device))
     else:
         scores = (totals / steps**sampling.length_penalty).tolist()
         finished += list(zip(scores, prefixes, strict=True))

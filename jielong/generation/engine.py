@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import nn
 
-from jielong.core.errors import ConfigError, ContextLengthError
+from jielong.core.errors import ConfigError
 from jielong.core.seeds import generator
 from jielong.generation.beam import beam_search
-from jielong.generation.loading import Assistant
+from jielong.generation.continuation import Continuation
+from jielong.generation.loading import Trained
 from jielong.generation.sampling import Sampling, choose
-from jielong.model.kv_cache import KVCache
+from jielong.model.encoder_decoder import EncoderDecoder
 from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import StreamDecoder
-from jielong.tokenizer.special_tokens import SPECIAL
+from jielong.tokenizer.special_tokens import SPECIAL, SpecialTokens
 
 
 @dataclass
@@ -29,7 +31,7 @@ class Completion:
 
 
 def generate(
-    assistant: Assistant, prompts: Sequence[Sequence[int]], sampling: Sampling, batch: int = 128
+    assistant: Trained, prompts: Sequence[Sequence[int]], sampling: Sampling, batch: int = 128
 ) -> list[Completion]:
     """Answer every prompt, `batch` rows at a time; shorter prompts are padded on the left.
 
@@ -45,9 +47,9 @@ def generate(
                 results += [_beam(assistant, prompt, sampling) for prompt in chunk]
                 continue
             completions = [Completion() for _ in chunk]
-            eos = assistant.tokenizer.special.eos
-            for row, token, logp in decode(assistant.model, chunk, sampling, start, eos):
-                _extend(completions[row], token, logp, eos)
+            special = assistant.tokenizer.special
+            for row, token, logp in decode(assistant.model, chunk, sampling, start, special):
+                _extend(completions[row], token, logp, special.eos)
             results += completions
     for completion in results:
         completion.text = assistant.tokenizer.decode(completion.ids)
@@ -55,7 +57,7 @@ def generate(
 
 
 def stream(
-    assistant: Assistant, prompt: Sequence[int], sampling: Sampling
+    assistant: Trained, prompt: Sequence[int], sampling: Sampling
 ) -> Iterator[tuple[str, Completion]]:
     """Answer one prompt as it is made: a pair of (new text, the completion so far) for each token.
 
@@ -71,9 +73,9 @@ def stream(
             completion.text = assistant.tokenizer.decode(completion.ids)
             yield completion.text, completion
             return
-        eos = assistant.tokenizer.special.eos
-        for _, token, logp in decode(assistant.model, [prompt], sampling, eos=eos):
-            _extend(completion, token, logp, eos)
+        special = assistant.tokenizer.special
+        for _, token, logp in decode(assistant.model, [prompt], sampling, special=special):
+            _extend(completion, token, logp, special.eos)
             pending += decoder.push(token)
             place = _first(pending, sampling.stop)
             if place is not None:
@@ -92,46 +94,32 @@ def stream(
 
 @torch.no_grad()
 def decode(
-    model: Transformer,
+    model: Transformer | EncoderDecoder,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     first_row: int = 0,
-    eos: int = SPECIAL.eos,
+    special: SpecialTokens = SPECIAL,
 ) -> Iterator[tuple[int, int, float]]:
     """Yield (row, token, log-probability) until every row has ended; finished rows leave the batch.
 
     Raises `ContextLengthError` when a prompt leaves no room for an answer. A row ends with `<eos>`,
     after `max_tokens`, or at the end of the context.
     """
-    context = model.config.context
-    longest = max(len(prompt) for prompt in prompts)
-    if longest >= context:
-        raise ContextLengthError(
-            f"the prompt has {longest} tokens and the model's context is {context}: shorten it",
-            tokens=longest,
-            context=context,
-        )
-    device = model.embedding.weight.device
-    # Each row's own room: how far it may go must not depend on who shares the batch.
-    room = torch.tensor([context - len(prompt) for prompt in prompts], device=device)
-    room = room.clamp(max=sampling.max_tokens)
-    steps = int(room.max())
-    ids, is_token = _left_pad(prompts, longest)
-    cache = KVCache(model.config, len(prompts), longest + steps, device)
+    growing = Continuation(model, prompts, sampling.max_tokens, special)
+    steps, device = int(growing.room.max()), growing.room.device
     uniforms = _uniforms(sampling.seed, first_row, len(prompts), steps).to(device)
     rows = torch.arange(len(prompts), device=device)
-    hidden = model.hidden(ids.to(device), is_token=is_token.to(device), cache=cache)[:, -1]
     for step in range(steps):
-        tokens, logps = choose(model.logits(hidden), sampling, uniforms[rows, step])
+        tokens, logps = choose(growing.scores(), sampling, uniforms[rows, step])
         yield from zip(rows.tolist(), tokens.tolist(), logps.tolist(), strict=True)
-        going = (tokens != eos) & (step + 1 < room[rows])
+        going = (tokens != special.eos) & (step + 1 < growing.room)
         if not going.any():
             return
         if not going.all():
             kept = going.nonzero().squeeze(1)
             rows, tokens = rows[kept], tokens[kept]
-            cache.select(kept)
-        hidden = model.hidden(tokens[:, None], cache=cache)[:, -1]
+            growing.select(kept)
+        growing.extend(tokens)
 
 
 def _extend(completion: Completion, token: int, logp: float, eos: int) -> None:
@@ -141,20 +129,11 @@ def _extend(completion: Completion, token: int, logp: float, eos: int) -> None:
         completion.finish = "stop"
 
 
-def _beam(assistant: Assistant, prompt: Sequence[int], sampling: Sampling) -> Completion:
-    eos = assistant.tokenizer.special.eos
-    ids, score = beam_search(assistant.model, prompt, sampling, eos)
-    ended = bool(ids) and ids[-1] == eos
+def _beam(assistant: Trained, prompt: Sequence[int], sampling: Sampling) -> Completion:
+    special = assistant.tokenizer.special
+    ids, score = beam_search(assistant.model, prompt, sampling, special)
+    ended = bool(ids) and ids[-1] == special.eos
     return Completion(ids=ids, logps=[score], finish="stop" if ended else "length")
-
-
-def _left_pad(prompts: Sequence[Sequence[int]], length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    ids = torch.full((len(prompts), length), SPECIAL.pad)
-    is_token = torch.zeros(len(prompts), length, dtype=torch.bool)
-    for row, prompt in enumerate(prompts):
-        ids[row, length - len(prompt) :] = torch.tensor(prompt)
-        is_token[row, length - len(prompt) :] = True
-    return ids, is_token
 
 
 def _uniforms(seed: int, first_row: int, rows: int, steps: int) -> torch.Tensor:
@@ -179,7 +158,7 @@ def _held(text: str, stops: Sequence[str]) -> int:
 
 
 @contextmanager
-def _evaluating(model: Transformer) -> Iterator[None]:
+def _evaluating(model: nn.Module) -> Iterator[None]:
     """Dropout off inside the block; the model's mode is given back after it."""
     was_training = model.training
     model.eval()

@@ -5,37 +5,47 @@ well. The model and the tokenizer meet here for the first time; below this room 
 as integers only.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import nn
 
 from jielong.core import config as configs
 from jielong.core.device import default_device
-from jielong.core.errors import CheckpointError, RunDirectoryError
+from jielong.core.errors import CheckpointError, ConfigError, RunDirectoryError
 from jielong.core.files import sha256_file, write_atomic
 from jielong.core.run_dir import MANIFEST, open_run
 from jielong.generation.matching import matching_tokenizer
-from jielong.model.config import ModelConfig
+from jielong.model.config import ModelConfig, Objective
+from jielong.model.encoder_decoder import EncoderDecoder
 from jielong.model.formats.hugging_face import is_hugging_face, read_model
 from jielong.model.formats.safetensors_files import refuse_pickled
 from jielong.model.heads import ScalarModel
+from jielong.model.task_model import TaskModel
 from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import Tokenizer
 
 FOLDER = "model"
-M = TypeVar("M", Transformer, ScalarModel)
+M = TypeVar("M", bound=nn.Module)
 SHAPE, WEIGHTS = "model.toml", "model.safetensors"
+_USES: dict[Objective, str] = {
+    "causal": "a causal model, which continues texts: ask it with jielong generate",
+    "masked": "a masked model, which fills gaps: ask it with jielong evaluate --fill",
+    "prefix": "a prefix model, which continues texts: ask it with jielong generate",
+    "encoder_decoder": "an encoder-decoder, which continues texts: ask it with jielong generate",
+}
 
 
-@dataclass
-class Assistant:
-    """What answers: a decoder, its tokenizer, and what to call it."""
+@dataclass(frozen=True)
+class Trained:
+    """A finished model of any objective, its tokenizer, and what to call it."""
 
     name: str
-    model: Transformer
+    model: Transformer | EncoderDecoder
     tokenizer: Tokenizer
 
     @property
@@ -49,7 +59,24 @@ class Assistant:
         return f"{self.name}: {parameters / 1e6:.1f}M parameters, context {self.context} tokens"
 
 
-def save_model(run: Path, model: Transformer | ScalarModel, tokenizer: Tokenizer) -> dict[str, str]:
+@dataclass(frozen=True)
+class Assistant(Trained):
+    """What answers: a model that reads left to right."""
+
+    model: Transformer
+
+
+def make_model(config: ModelConfig) -> Transformer | EncoderDecoder:
+    """A model with the weights it starts from."""
+    is_pair = config.objective == "encoder_decoder"
+    return EncoderDecoder(config) if is_pair else Transformer(config)
+
+
+def save_model(
+    run: Path,
+    model: Transformer | EncoderDecoder | ScalarModel | TaskModel,
+    tokenizer: Tokenizer,
+) -> dict[str, str]:
     """Write a run's finished model to `run/model`; returns its hash, for the run's manifest."""
     folder = run / FOLDER
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -61,18 +88,43 @@ def save_model(run: Path, model: Transformer | ScalarModel, tokenizer: Tokenizer
 
 def load_assistant(path: Path | str) -> Assistant:
     """Load what answers: a finished run, a quickstart directory, or a model folder, ours or not."""
+    trained = load_trained(path, "causal")
+    assert isinstance(trained.model, Transformer)
+    return Assistant(trained.name, trained.model, trained.tokenizer)
+
+
+def load_trained(path: Path | str, *objectives: Objective) -> Trained:
+    """Load the model of a finished run, a quickstart directory, or a model folder, ours or not.
+
+    Raises `ConfigError` when it was trained to do something else than `objectives`.
+    """
     folder, name = find_model(Path(path))
     if is_hugging_face(folder):
         model = read_model(folder).to(default_device())
     else:
-        model = _load_into(Transformer, folder)
-    return Assistant(name, model.eval(), matching_tokenizer(folder, model.config))
+        config = configs.load(ModelConfig, folder / SHAPE)
+        _check_objective(config, objectives, path)
+        model = _load_into(make_model(config), folder)
+    _check_objective(model.config, objectives, path)
+    return Trained(name, model.eval(), matching_tokenizer(folder, model.config))
+
+
+def _check_objective(config: ModelConfig, wanted: Collection[Objective], path: Path | str) -> None:
+    if config.objective not in wanted:
+        raise ConfigError(f"{path}: {_USES[config.objective]}")
 
 
 def load_reward_model(path: Path | str) -> tuple[ScalarModel, Tokenizer]:
     """Load a finished reward model and the tokenizer it reads with."""
     folder, _ = find_model(Path(path))
-    model = _load_into(ScalarModel, folder)
+    model = _load_into(ScalarModel(configs.load(ModelConfig, folder / SHAPE)), folder)
+    return model.eval(), matching_tokenizer(folder, model.config)
+
+
+def load_task_model(path: Path | str, classes: int | None) -> tuple[TaskModel, Tokenizer]:
+    """Load a finished model with a task head, and the tokenizer it reads with."""
+    folder, _ = find_model(Path(path))
+    model = _load_into(TaskModel(configs.load(ModelConfig, folder / SHAPE), classes), folder)
     return model.eval(), matching_tokenizer(folder, model.config)
 
 
@@ -100,9 +152,7 @@ def find_model(path: Path) -> tuple[Path, str]:
     )
 
 
-def _load_into(kind: type[M], folder: Path) -> M:
-    config = configs.load(ModelConfig, folder / SHAPE)
-    model = kind(config)
+def _load_into(model: M, folder: Path) -> M:
     file = folder / WEIGHTS
     _verify(folder)
     try:

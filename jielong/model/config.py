@@ -7,6 +7,7 @@ from typing import Literal
 from jielong.model import patterns
 
 Feedforward = Literal["swiglu", "geglu", "geglu_tanh", "gelu", "gelu_tanh", "relu", "relu2"]
+Objective = Literal["causal", "masked", "prefix", "encoder_decoder"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +60,13 @@ class ModelConfig:
     - `norm_place` is `pre` (GPT-2 and most since), `post` (the first transformer, GPT-1, BERT) or
       `both` (Gemma). `bias` is on no matrix, on those of Q, K and V (Qwen2), on these and the
       output of attention (some of Llama's shape), or on all (GPT-2).
+    - `objective` is what the model was trained to do, and so how it takes a prompt: as the text to
+      continue, as a text with gaps, as a prefix that is read both ways, as a source.
     - `segments` vectors tell turns apart: each of `turn_ids` begins the next one, in rotation.
     - `tied` reads the scores over the vocabulary with the embedding's own matrix.
 
-    `vocab_size` is 0 in a recipe: the tokenizer tells it, and `turn_ids` too.
+    `vocab_size` is 0 in a recipe: the tokenizer tells it, and `turn_ids` too; pretraining tells the
+    `objective`.
     """
 
     vocab_size: int = 0
@@ -74,6 +78,7 @@ class ModelConfig:
     ffn_width: int
     head_size: int | None = None
     attention: str = "dense"
+    objective: Objective = "causal"
     bidirectional: bool = False
     positions: Literal["rotary", "learned", "sinusoidal", "none"] = "rotary"
     rope: RopeConfig = field(default_factory=RopeConfig)
@@ -113,9 +118,9 @@ class ModelConfig:
             kinds = {pattern.kind for pattern in patterns.parse(self.attention)}
         except ValueError as error:
             raise ValueError(f"attention: {error}") from None
-        if self.bidirectional and kinds != {"dense"}:
+        if kinds != {"dense"} and (self.bidirectional or self.objective != "causal"):
             raise ValueError(
-                f"attention: {self.attention!r}: a bidirectional model takes dense only"
+                f"attention: {self.attention!r}: a model that reads both ways takes dense only"
             )
 
     @property

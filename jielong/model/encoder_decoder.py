@@ -5,6 +5,7 @@ of the decoder have a sub-layer more, in which each target position attends to t
 """
 
 import dataclasses
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,6 +27,9 @@ class EncoderDecoder(nn.Module):
         self.encoder = Transformer(both_ways)
         self.decoder = Transformer(config, cross=True)
         self.decoder.embedding = self.encoder.embedding
+        # One matrix goes by one name: files of tensors hold none twice.
+        self.register_state_dict_post_hook(_drop_second_name)
+        self.register_load_state_dict_pre_hook(_add_second_name)
 
     def encode(
         self, source: Int[Tensor, "B S"], *, is_token: Bool[Tensor, "B S"] | None = None
@@ -67,6 +71,18 @@ class EncoderDecoder(nn.Module):
         memory = self.encode(source, is_token=source_is_token)
         hidden = self.hidden(target, memory=memory, is_token=target_is_token)
         return self.logits(hidden if select is None else hidden[select])
+
+
+def _drop_second_name(
+    _module: nn.Module, state: dict[str, Tensor], prefix: str, _metadata: dict[str, Any]
+) -> None:
+    state.pop(f"{prefix}decoder.embedding.weight", None)
+
+
+def _add_second_name(_module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    shared = state.get(f"{prefix}encoder.embedding.weight")
+    if shared is not None:
+        state.setdefault(f"{prefix}decoder.embedding.weight", shared)
 
 
 def shift_right(target: Int[Tensor, "B T"], first: int) -> Int[Tensor, "B T"]:

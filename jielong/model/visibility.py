@@ -60,9 +60,11 @@ def look(
 ) -> Visibility:
     """The visibility of `ids` (B, T); see `Transformer.hidden` for the arguments.
 
-    With a cache, it learns here which of its slots hold tokens.
+    With a cache, it learns here which of its slots hold tokens; the whole prefix has to be among
+    `ids`, for what is in the cache already has not seen it.
     """
-    assert cache is None or (documents is None and prefix is None)
+    assert cache is None or documents is None
+    assert cache is None or prefix is None or cache.length == 0
     assert documents is None or (is_token is None and prefix is None)
     places = torch.arange(ids.shape[1], device=ids.device)
     if documents is not None:

@@ -6,11 +6,9 @@ only the mask of what counts differs.
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from jielong.objectives.loss import Loss
+from jielong.objectives.loss import Loss, cross_entropy
 
 
 class TokenBatch(NamedTuple):
@@ -43,6 +41,4 @@ def next_token_loss(model: LanguageModel, batch: TokenBatch) -> Loss:
     select = batch.counts[:, 1:]
     documents = None if batch.documents is None else batch.documents[:, :-1]
     logits = model(batch.ids[:, :-1], select=select, documents=documents)
-    targets = batch.ids[:, 1:][select]
-    total = F.cross_entropy(logits, targets, reduction="sum")
-    return Loss(total, torch.tensor(float(targets.numel()), device=total.device))
+    return cross_entropy(logits, batch.ids[:, 1:][select])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,12 @@ class Loss:
     total: Tensor
     items: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+def cross_entropy(logits: Float[Tensor, "N V"], targets: Int[Tensor, "N"]) -> Loss:
+    """-log p(target) in nats, summed over N targets, (N,), given their scores (N, V)."""
+    total = F.cross_entropy(logits, targets, reduction="sum")
+    return Loss(total, torch.tensor(float(targets.numel()), device=total.device))
 
 
 def token_logp(logits: Float[Tensor, "*N V"], targets: Int[Tensor, "*N"]) -> Float[Tensor, "*N"]:

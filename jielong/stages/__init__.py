@@ -4,6 +4,7 @@ STAGES = {
     "prepare": "jielong.stages.prepare:PrepareConfig",
     "tokenize": "jielong.stages.tokenize:TokenizeConfig",
     "pretrain": "jielong.stages.pretrain:PretrainConfig",
+    "finetune": "jielong.stages.finetune:FinetuneConfig",
     "sft": "jielong.stages.sft:SFTConfig",
     "reward": "jielong.stages.reward:RewardConfig",
     "ppo": "jielong.stages.ppo:PPOConfig",

@@ -1,9 +1,9 @@
-"""Pretrain: a language model from nothing, by predicting the next token of the packed corpus."""
+"""Pretrain: a language model from nothing, by predicting tokens of the packed corpus."""
 
 import dataclasses
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,10 @@ from jielong.core.device import default_device
 from jielong.core.errors import ConfigError
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.core.seeds import derive
-from jielong.data.shards import Shard, window_rows
-from jielong.generation.loading import save_model
-from jielong.model.config import ModelConfig
-from jielong.model.transformer import Transformer
-from jielong.objectives.language_model import TokenBatch, next_token_loss
+from jielong.data.shards import Shard
+from jielong.generation.loading import make_model, save_model
+from jielong.model.config import ModelConfig, Objective
+from jielong.stages.lessons import CorruptionConfig, Lesson, causal, lesson, window_parts
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
@@ -27,15 +26,22 @@ from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimize
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """`data` is a tokenize run; a step sees `batch` windows of `window` tokens."""
+    """`data` is a tokenize run; a step sees `batch` windows of `window` tokens.
+
+    `objective` is what is learned from them: the next token ("causal"), tokens that were hidden
+    ("masked", with a model that reads both ways), the rest after a first part that is read both
+    ways ("prefix"), or after one that another stack of blocks reads ("encoder_decoder").
+    """
 
     run_dir: str
     data: str
+    objective: Objective = "causal"
     seed: int = 0
     steps: int
     batch: int
     window: int = 256
     save_every: int = 500
+    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
     model: ModelConfig
     optimizer: OptimizerConfig
 
@@ -44,6 +50,38 @@ class PretrainConfig:
         check_positive(self, "steps", "batch", "window", "save_every")
         if self.window > self.model.context:
             raise ValueError(f"window: {self.window}: exceeds model.context {self.model.context}")
+        if self.window < 2:
+            raise ValueError(f"window: {self.window}: must be at least 2")
+        if self.objective == "encoder_decoder" and self.corruption.source == "spans":
+            needed = self.corruption.longest(self.window)
+            if needed > self.model.context:
+                raise ValueError(
+                    f"window: {self.window}: with its masks needs {needed} tokens, which exceeds "
+                    f"model.context {self.model.context}"
+                )
+        if self.model.objective not in ("causal", self.objective):
+            raise ValueError(
+                f"model.objective: {self.model.objective!r}: leave it out: the recipe's own "
+                f"objective, here {self.objective!r}, tells it"
+            )
+        if self.model.bidirectional and self.objective != "masked":
+            raise ValueError(
+                f"model.bidirectional: true: with the objective {self.objective!r} the model would "
+                "see what it has to predict: leave it out"
+            )
+        try:
+            self.shape()
+        except ValueError as error:
+            raise ValueError(f"model.{error}") from None
+
+    def shape(self, tokenizer: Tokenizer | None = None) -> ModelConfig:
+        """The model's configuration with what `objective` and the tokenizer tell."""
+        told = dataclasses.replace(
+            self.model, objective=self.objective, bidirectional=self.objective == "masked"
+        )
+        if tokenizer is None:
+            return told
+        return dataclasses.replace(told, vocab_size=tokenizer.vocab_size)
 
 
 def run(config: PretrainConfig, *, resume: bool = False) -> Path:
@@ -54,8 +92,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     )
     tokenizer = Tokenizer.load(data.path)
     torch.manual_seed(derive(config.seed, "weights"))
-    shape = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-    model = Transformer(shape).to(default_device())
+    model = make_model(config.shape(tokenizer)).to(default_device())
     learner = Learner(
         model,
         make_optimizers(model, config.optimizer),
@@ -63,7 +100,10 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
         config.optimizer.clip,
     )
     names = [f"phase-{name}" for name in data.manifest.get("phases", ())] or ["train"]
-    documents = curriculum([Shard.load(data.path / f"{name}.npz").tokens for name in names], config)
+    phases = [Shard.load(data.path / f"{name}.npz").tokens for name in names]
+    documents = curriculum(
+        phases, config, lesson(config.objective, config.window, config.corruption, tokenizer)
+    )
     plan = Plan(steps=config.steps, save_every=config.save_every)
     run_training(run, learner, lambda step: [documents(step)], plan)
     found = totals(run.path) | save_model(run.path, model, tokenizer)
@@ -77,11 +117,13 @@ def check_window(name: str, window: int, context: int) -> None:
         raise ConfigError(f"{name}: {window}: exceeds the model's context of {context}: shorten it")
 
 
-def curriculum(phases: Sequence[np.ndarray], config: PretrainConfig) -> Callable[[int], Part]:
+def curriculum(
+    phases: Sequence[np.ndarray], config: PretrainConfig, lesson: Lesson
+) -> Callable[[int], Part]:
     """The windows of one phase after the other; each has steps in proportion to its tokens."""
     ends = np.cumsum([len(tokens) for tokens in phases])
     last = np.round(ends / ends[-1] * config.steps).astype(int).tolist()
-    parts = [document_parts(tokens, config.batch, config.window, config.seed) for tokens in phases]
+    parts = [window_parts(tokens, lesson, config.batch, config.seed) for tokens in phases]
     for first in parts:
         first(0)  # a phase too short for its windows is told now, not when its turn comes
 
@@ -96,16 +138,5 @@ def curriculum(phases: Sequence[np.ndarray], config: PretrainConfig) -> Callable
 def document_parts(
     tokens: np.ndarray, batch: int, window: int, seed: int, weight: float = 1.0, name: str = ""
 ) -> Callable[[int], Part]:
-    """Windows of plain text as a term of a step: pretraining itself, a share of SFT and PPO-ptx."""
-
-    def part(step: int) -> Part:
-        rows = window_rows(tokens, window + 1, batch, derive(seed, "documents"), step)
-        ids = torch.from_numpy(rows).to(default_device())
-        return Part(
-            [TokenBatch(ids, torch.ones_like(ids, dtype=torch.bool))],
-            next_token_loss,
-            weight,
-            name,
-        )
-
-    return part
+    """Windows of plain text as a term of a step that teaches something else too."""
+    return window_parts(tokens, causal(window), batch, seed, weight, name)

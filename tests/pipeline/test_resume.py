@@ -14,6 +14,10 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.invariance]
 # What makes each stage short, and saves it often; paths follow in the test.
 STAGES = {
     "pretrain": ("steps=40", "save_every=8"),
+    "pretrain-masked": ("steps=40", "save_every=8"),
+    "pretrain-prefix": ("steps=40", "save_every=8"),
+    "pretrain-encoder-decoder": ("steps=40", "save_every=8"),
+    "finetune": ("batch=512", "save_every=8"),
     "sft": ("steps=40", "save_every=8"),
     "reward": ("train_prompts=256", "fit_prompts=40", "batch=8", "save_every=8"),
     "ppo": ("rollout.iterations=8", "save_every=6"),
@@ -24,6 +28,8 @@ PARENTS = {
     "sft": {"init_from": "pretrain", "data": "tokenize", "prepared": "prepare"},
     "reward": {"init_from": "sft", "data": "tokenize", "prepared": "prepare"},
 }
+PARENTS |= {name: PARENTS["pretrain"] for name in STAGES if name.startswith("pretrain-")}
+PARENTS["finetune"] = {"init_from": "pretrain", "prepared": "prepare"}
 PARENTS["ppo"] = PARENTS["ppo-ptx"] = PARENTS["reward"] | {"reward_run": "reward"}
 
 

@@ -85,8 +85,8 @@ def ending(at: int) -> Assistant:
             scores[..., SPECIAL.eos] = 1e4 if late else -1e4
             return scores
 
-        def hidden(self, ids, *, is_token=None, cache=None):
-            states = super().hidden(ids, is_token=is_token, cache=cache)
+        def hidden(self, ids, *, cache=None, **reading):
+            states = super().hidden(ids, cache=cache, **reading)
             self.position = cache.length - 1
             return states
 

@@ -1,31 +1,172 @@
+"""Each objective through the stage: learned from, resumed bit for bit, and asked afterwards."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
 from jielong.core import config as configs
-from jielong.core.errors import DataError
-from jielong.stages.pretrain import PretrainConfig, curriculum
+from jielong.core.errors import ConfigError
+from jielong.core.run_dir import RunDir, read_metrics
+from jielong.data.shards import Shard
+from jielong.evaluation.filling import fill
+from jielong.generation.engine import generate
+from jielong.generation.loading import load_assistant, load_trained
+from jielong.generation.sampling import Sampling
+from jielong.model.config import ModelConfig
+from jielong.stages import pretrain
+from jielong.stages.lessons import CorruptionConfig
+from jielong.training.checkpoint import latest
+from jielong.training.optimizers import OptimizerConfig
+from tests.tiny import config, tokenizer
+
+KINDS: dict[str, dict] = {
+    "causal": {},
+    "masked": {"objective": "masked"},
+    "whole_words": {"objective": "masked", "corruption": CorruptionConfig(whole_words=True)},
+    "prefix": {"objective": "prefix"},
+    "first_part": {"objective": "encoder_decoder"},
+    "spans": {"objective": "encoder_decoder", "corruption": CorruptionConfig(source="spans")},
+}
+TEXT = "春天来了,人们说春风化雨;雨过天晴,the fox jumps over the lazy dog.\n"
 
 
-def config(steps: int) -> PretrainConfig:
-    shape = {"context": 8, "n_layer": 1, "width": 8, "n_head": 1, "n_kv_head": 1, "ffn_width": 8}
-    values = {"run_dir": "r", "data": "d", "steps": steps, "batch": 2, "window": 7, "model": shape}
-    return configs.parse(PretrainConfig, values | {"optimizer": {"lr": 0.1}})
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    seed: int = 0
 
 
-def test_each_phase_has_steps_in_proportion_to_its_tokens() -> None:
-    """600, 100 and 300 tokens in 20 steps: 12, 2 and 6, in the order of the recipe."""
-    phases = [np.full(600, 1), np.full(100, 2), np.full(300, 3)]
-    part = curriculum(phases, config(20))
-    read = [int(part(step).micro_batches[0].ids.unique()) for step in range(20)]
-    assert read == [1] * 12 + [2] * 2 + [3] * 6
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text that repeats itself, so that there is much to learn."""
+    run = RunDir.create(
+        tmp_path_factory.mktemp("data") / "tokenize", stage="tokenize", config=Config()
+    )
+    tokenizer().save(run.path)
+    ids = np.array(tokenizer().encode(TEXT) * 60, dtype=np.uint16)
+    ids = np.insert(ids, np.arange(0, len(ids), 500), 1)
+    Shard(ids, np.array([0]), np.array(["zh"]), np.array([4000])).save(run.path / "train.npz")
+    run.finish()
+    return run.path
 
 
-def test_a_phase_begins_with_its_own_first_windows() -> None:
-    first, second = np.arange(600), np.arange(1000, 1400)
-    part, alone = curriculum([first, second], config(10)), curriculum([second], config(4))
-    assert part(6).micro_batches[0].ids.equal(alone(0).micro_batches[0].ids)
+def recipe(data: Path, run_dir: Path, **changes: object) -> pretrain.PretrainConfig:
+    model = config(vocab_size=0, context=48, n_layer=1, dropout=0.1)
+    settings: dict = {
+        "run_dir": str(run_dir),
+        "data": str(data),
+        "steps": 7,
+        "batch": 4,
+        "window": 40,
+        "save_every": 3,
+        "model": model,
+        "optimizer": OptimizerConfig(lr=1e-2, kind="muon", decay_share=0.6),
+    }
+    return pretrain.PretrainConfig(**settings | changes)
 
 
-def test_a_phase_too_short_for_a_window_is_told_before_training() -> None:
-    with pytest.raises(DataError, match="the corpus has 9 tokens, too few for windows of 8"):
-        curriculum([np.arange(1000), np.arange(9)], config(1000))
+def cut_at_line(monkeypatch: pytest.MonkeyPatch, number: int, config: object) -> None:
+    """Run until the log's line of that number, as if the power had failed."""
+    log, seen = RunDir.log, []
+
+    def cut(self: RunDir, metrics: dict) -> None:
+        seen.append(metrics)
+        if len(seen) == number:
+            raise RuntimeError("power")
+        log(self, metrics)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "log", cut)
+        with pytest.raises(RuntimeError, match="power"):
+            pretrain.run(config)
+
+
+@pytest.mark.invariance
+@pytest.mark.parametrize("kind", KINDS)
+def test_C1_a_resumed_run_is_the_straight_run(
+    kind: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, cut between two checkpoints."""
+    straight = pretrain.run(recipe(data, tmp_path / "straight", **KINDS[kind]))
+    broken = recipe(data, tmp_path / "broken", **KINDS[kind])
+    cut_at_line(monkeypatch, 6, broken)
+    torch.rand(5)
+    np.random.default_rng().random()
+    resumed = pretrain.run(broken, resume=True)
+    ends = [{f.name: f.read_bytes() for f in latest(run).iterdir()} for run in (straight, resumed)]
+    assert ends[0] == ends[1]
+    weights = [(run / "model" / "model.safetensors").read_bytes() for run in (straight, resumed)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("kind", ["masked", "prefix", "first_part", "spans"])
+def test_it_learns_and_is_asked_in_its_own_way(kind: str, data: Path, tmp_path: Path) -> None:
+    changes = {"steps": 250, "batch": 8, "save_every": 1000, **KINDS[kind]}
+    shape = config(vocab_size=0, context=48, n_layer=2, width=48)
+    run = pretrain.run(recipe(data, tmp_path / "run", model=shape, **changes))
+    losses = [metrics["loss"] for metrics in read_metrics(run)]
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:3])
+    trained = load_trained(run, KINDS[kind]["objective"])
+    with pytest.raises(ConfigError) as refused:
+        load_assistant(run)
+    if kind == "masked":
+        found = fill(trained, "人们说春风化雨;雨过天[MASK],the fox jumps", 1)
+        assert found[0].text == "晴"
+        assert str(refused.value).endswith("which fills gaps: ask it with jielong evaluate --fill")
+        return
+    assert str(refused.value).endswith("which continues texts: ask it with jielong generate")
+    prompt = [1, *tokenizer().encode("春天来了,人们说春风化雨;雨过")]
+    (answer,) = generate(trained, [prompt], Sampling(strategy="greedy", max_tokens=6))
+    assert answer.text
+    if kind != "spans":
+        assert "晴,t" in answer.text
+
+
+def test_the_objective_tells_the_model(data: Path, tmp_path: Path) -> None:
+    for objective in ("causal", "masked", "prefix", "encoder_decoder"):
+        made = recipe(data, tmp_path, objective=objective)
+        assert made.model.objective == "causal"
+        shape = made.shape(tokenizer())
+        assert (shape.objective, shape.vocab_size) == (objective, tokenizer().vocab_size)
+        assert shape.bidirectional == (objective == "masked")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": 49}, "window: 49: exceeds model.context 48"),
+        ({"window": 1}, "window: 1: must be at least 2"),
+        ({"objective": "mask"}, "objective: 'mask': choose one of 'causal', 'masked'"),
+        ({"model": {"bidirectional": True}}, "model.bidirectional: true: with the objective 'ca"),
+        ({"model": {"objective": "prefix"}}, "model.objective: 'prefix': leave it out"),
+        (
+            {"objective": "masked", "model": {"attention": "strided:4"}},
+            "model.attention: 'strided:4': a model that reads both ways takes dense only",
+        ),
+        (
+            {
+                "objective": "encoder_decoder",
+                "corruption": {"share": 0.8, "source": "spans", "span_length": 1.0},
+                "window": 48,
+            },
+            "window: 48: with its masks needs 49 tokens, which exceeds model.context 48",
+        ),
+        ({"corruption": {"share": 0.0}}, "corruption.share: 0.0: must lie between 0 and 1"),
+        ({"corruption": {"span_length": 0.5}}, "corruption.span_length: 0.5: must be at least 1"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(changes: dict, message: str, tmp_path: Path) -> None:
+    values = configs.to_dict(recipe(tmp_path, tmp_path))
+    for name, value in changes.items():
+        values[name] = values[name] | value if isinstance(value, dict) else value
+    with pytest.raises(ConfigError) as caught:
+        configs.parse(pretrain.PretrainConfig, values)
+    assert str(caught.value).startswith(message)
+
+
+def test_an_old_models_file_is_a_causal_one() -> None:
+    assert ModelConfig(
+        context=8, n_layer=1, width=8, n_head=2, n_kv_head=2, ffn_width=8
+    ).objective == ("causal")
