@@ -305,7 +305,7 @@ def _tell_phase(name: str, phase: PhaseConfig, rows: Sequence[mixture.Drawn]) ->
     for row in rows:
         many = ": more than 4 teach little that is new" if row.epochs > mixture.MOST_EPOCHS else ""
         say(
-            f"  {row.source:8} {row.size / 1e6:6.2f} MB, {row.share:6.1%} of the phase, "
+            f"  {row.source:15} {row.size / 1e6:6.2f} MB, {row.share:6.1%} of the phase, "
             f"{row.epochs:.2f} epochs{many}"
         )
 
@@ -366,9 +366,9 @@ def _announce(report: Mapping[str, Mapping[str, Any]], config: PrepareConfig, pa
         train, valid = found["train"], found["valid"]
         if found["extracted"]["documents"]:
             say(
-                f"{source:8} {train['documents']:6,} documents, {train['bytes'] / 1e6:5.2f} MB to "
+                f"{source:15} {train['documents']:6,} documents, {train['bytes'] / 1e6:5.2f} MB to "
                 f"train; {valid['documents']:4,} documents, {valid['bytes'] / 1e6:5.2f} MB held out"
             )
         elif "skipped" not in found and config.sources[source].max_mb:
-            say(f"{source:8} gave no document")
+            say(f"{source:15} gave no document")
     say(f"documents and lexicon are in {path}")

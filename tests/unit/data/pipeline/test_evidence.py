@@ -18,8 +18,8 @@ from jielong.data.pipeline.evidence import write_dropped, write_duplicates, writ
 from jielong.data.pipeline.parts import Part
 from jielong.data.pipeline.phases import Pipeline
 
-FEW_FILES = 90  # that a process may have open
-MANY_PARTS = 100
+FEW_FILES = 40  # that a process may have open
+MANY_PARTS = 45
 
 
 def text(number: int, size: int) -> str:
@@ -78,10 +78,13 @@ def write_all(folder: Path, run: Pipeline) -> None:
 
 
 CHILD = """
-import resource, sys
+import os, resource, sys
 from pathlib import Path
 from tests.unit.data.pipeline import test_evidence as test
+from jielong.data.pipeline import places
 
+os.fsync = lambda _: None  # of thousands of small files none has to survive a power cut
+places._OPEN = 8
 resource.setrlimit(resource.RLIMIT_NOFILE, (test.FEW_FILES, test.FEW_FILES))
 folder = Path(sys.argv[1])
 test.write_all(folder, test.pipeline(folder / "work", test.MANY_PARTS, test.read))
