@@ -16,7 +16,7 @@ from jielong.data.decontaminate import (
     load_items,
 )
 from jielong.data.documents import Document, Dropped
-from jielong.data.pipeline.late import DecontaminationStep, gram_index
+from jielong.data.pipeline.late import DecontaminationStep, Exams, gram_index
 from tests.planted import random_text
 
 CONFIG = DecontaminationConfig()
@@ -138,9 +138,10 @@ def test_a_whole_item_goes_however_often_it_was_said() -> None:
 
 def test_an_exam_of_which_nothing_can_be_looked_for_is_refused(tmp_path: Path) -> None:
     (tmp_path / "exam.jsonl").write_text('{"question": "八天", "answer": "seven"}')
-    step = DecontaminationStep(files=(str(tmp_path / "exam.jsonl"),))
+    files = (str(tmp_path / "exam.jsonl"),)
+    exams = Exams(DecontaminationStep(files=files), files)
     with pytest.raises(DataError, match=r"none of 2 text\(s\) has shortest_item = 8 units"):
-        gram_index(step)
+        gram_index(exams)
 
 
 def test_an_item_is_looked_for_in_all_its_forms() -> None:
