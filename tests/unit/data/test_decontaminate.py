@@ -277,3 +277,13 @@ def test_items_that_cannot_be_used(
 def test_a_setting_out_of_range_is_refused(settings: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse(DecontaminationConfig, settings)
+
+
+def test_items_are_also_looked_for_as_masking_leaves_them(tmp_path: Path) -> None:
+    """Thirteen units: every gram of the item holds the number that the corpus no longer has."""
+    (tmp_path / "exam.jsonl").write_text('{"question": "周六晚上七点请打13912345678找林老师"}')
+    files = (str(tmp_path / "exam.jsonl"),)
+    step = DecontaminationStep(files=files)
+    masked = "他说周六晚上七点请打[电话]找林老师，一定要早到。"
+    assert not gram_index(Exams(step, files)).count([masked]).any()
+    assert gram_index(Exams(step, files, masked=("phone",))).count([masked]).any()
