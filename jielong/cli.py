@@ -23,7 +23,10 @@ SUMMARIES = {
     "reward": "train a reward model from ranked answers",
     "ppo": "improve a model by PPO, or PPO-ptx with a pretraining mix",
     "evaluate": "measure a chain of models on what none of them was trained on",
+    "ladder": "train the models that came before, and ours, on one text and one clock",
 }
+
+MODEL = "a run or model directory, a rule table *.toml, or rules"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -140,7 +143,7 @@ def _count(text: str) -> int:
 def _add_decoding(
     command: argparse.ArgumentParser, *, max_tokens: int, prompt: bool = False
 ) -> None:
-    command.add_argument("model", type=Path, metavar="MODEL", help="a run or model directory")
+    command.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
     if prompt:
         command.add_argument("prompt", metavar="PROMPT")
     command.add_argument("--strategy", choices=("greedy", "sample", "beam"), default="sample")

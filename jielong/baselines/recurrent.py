@@ -8,6 +8,7 @@ objective, loop, evaluation and sampling work with either.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -165,7 +166,7 @@ def _stretches(labels: Tensor) -> tuple[list[int], list[int], list[int]]:
     rows, starts, lengths = [], [], []
     for row, line in enumerate(labels.tolist()):
         edges = [0, *(i for i in range(1, len(line)) if line[i] != line[i - 1]), len(line)]
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in pairwise(edges):
             if line[start] != -1:
                 rows.append(row)
                 starts.append(start)

@@ -5,13 +5,14 @@ gensim. "Words" here are the tokenizer's tokens: single Han characters, and piec
 Neighbours and analogies are for any matrix of vectors, so a transformer's embedding is read alike.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jielong.core.errors import DataError
 from jielong.core.optional import load
 
 Vectors = NDArray[np.float32]
@@ -41,7 +42,7 @@ class Word2VecConfig:
 
 
 def train(
-    documents: Iterable[Sequence[int]], config: Word2VecConfig, vocab_size: int, seed: int
+    documents: Sequence[Sequence[int]], config: Word2VecConfig, vocab_size: int, seed: int
 ) -> Vectors:
     """A vector for each token (V, C); zero for those too rare to have one.
 
@@ -53,6 +54,9 @@ def train(
         for document in documents
         for start in range(0, len(document), _SENTENCE)
     ]
+    counts = np.bincount([token for document in documents for token in document], minlength=1)
+    if counts.max() < config.min_count:
+        raise DataError(f"min_count: {config.min_count}: no token is seen so often: lower it")
     model = word2vec.Word2Vec(
         sentences,
         vector_size=config.width,

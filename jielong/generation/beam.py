@@ -5,15 +5,14 @@ from collections.abc import Sequence
 import torch
 
 from jielong.core.errors import ContextLengthError
+from jielong.generation.readers import Speaker, context_of, open_reader
 from jielong.generation.sampling import Sampling
-from jielong.model.decoder import Decoder
-from jielong.model.kv_cache import KVCache
 from jielong.tokenizer.special_tokens import SPECIAL
 
 
 @torch.no_grad()
 def beam_search(
-    model: Decoder, prompt: Sequence[int], sampling: Sampling, eos: int = SPECIAL.eos
+    model: Speaker, prompt: Sequence[int], sampling: Sampling, eos: int = SPECIAL.eos
 ) -> tuple[list[int], float]:
     """The best answer's ids and its score: log-probability / length^length_penalty.
 
@@ -21,7 +20,7 @@ def beam_search(
     (Graves, arXiv:1211.3711); finished ones compete by score. It ends when no unfinished prefix can
     still beat the worst of `beams` finished ones, or at `max_tokens`.
     """
-    context, beams = model.config.context, sampling.beams
+    context, beams = context_of(model), sampling.beams
     if len(prompt) >= context:
         raise ContextLengthError(
             f"the prompt has {len(prompt)} tokens and the model's context is {context}: shorten it",
@@ -29,14 +28,13 @@ def beam_search(
             context=context,
         )
     steps = min(sampling.max_tokens, context - len(prompt))
-    device = model.embedding.weight.device
-    cache = KVCache(model.config, 1, len(prompt) + steps, device)
-    hidden = model.hidden(torch.tensor([prompt], device=device), cache=cache)[:, -1]
-    totals = torch.zeros(1, device=device)
+    reader = open_reader(model, 1, len(prompt) + steps)
+    scores = reader.read(torch.tensor([prompt]))
+    totals = torch.zeros(1, device=scores.device)
     prefixes: list[list[int]] = [[]]
     finished: list[tuple[float, list[int]]] = []
     for length in range(1, steps + 1):
-        logp = model.logits(hidden).log_softmax(dim=-1) + totals[:, None]
+        logp = scores.log_softmax(dim=-1) + totals[:, None]
         best, places = logp.flatten().topk(min(2 * beams, logp.numel()))
         kept: list[tuple[float, int, int]] = []
         for place, (total, index) in enumerate(zip(best.tolist(), places.tolist(), strict=True)):
@@ -50,16 +48,15 @@ def beam_search(
                 kept.append((total, row, token))
         finished = sorted(finished, key=lambda pair: -pair[0])[:beams]
         prefixes = [[*prefixes[row], token] for _, row, token in kept]
-        totals = torch.tensor([total for total, _, _ in kept], device=device)
+        totals = torch.tensor([total for total, _, _ in kept], device=logp.device)
         hopeful = kept[0][0] / length**sampling.length_penalty
         if len(finished) == beams and finished[-1][0] >= hopeful:
             break
         if length < steps:
-            cache.select(torch.tensor([row for _, row, _ in kept], device=device))
-            tokens = torch.tensor([[token] for _, _, token in kept], device=device)
-            hidden = model.hidden(tokens, cache=cache)[:, -1]
+            reader.select(torch.tensor([row for _, row, _ in kept], device=logp.device))
+            scores = reader.read(torch.tensor([[token] for _, _, token in kept]))
     else:
-        scores = (totals / steps**sampling.length_penalty).tolist()
-        finished += list(zip(scores, prefixes, strict=True))
+        values = (totals / steps**sampling.length_penalty).tolist()
+        finished += list(zip(values, prefixes, strict=True))
     score, ids = max(finished, key=lambda pair: pair[0])
     return ids, score

@@ -1,4 +1,4 @@
-"""Many prompts to many answers at once, on one KV cache. Chat, evaluation and rollouts use this."""
+"""Many prompts to many answers at once, in one batch. Chat, evaluation and rollouts use this."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +11,8 @@ from jielong.core.errors import ConfigError, ContextLengthError
 from jielong.core.seeds import generator
 from jielong.generation.beam import beam_search
 from jielong.generation.loading import Assistant
+from jielong.generation.readers import Speaker, context_of, open_reader
 from jielong.generation.sampling import Sampling, choose
-from jielong.model.decoder import Decoder
-from jielong.model.kv_cache import KVCache
 from jielong.tokenizer.bpe import StreamDecoder
 from jielong.tokenizer.special_tokens import SPECIAL
 
@@ -92,7 +91,7 @@ def stream(
 
 @torch.no_grad()
 def decode(
-    model: Decoder,
+    model: Speaker,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     first_row: int = 0,
@@ -103,7 +102,7 @@ def decode(
     Raises `ContextLengthError` when a prompt leaves no room for an answer. A row ends with `<eos>`,
     after `max_tokens`, or at the end of the context.
     """
-    context = model.config.context
+    context = context_of(model)
     longest = max(len(prompt) for prompt in prompts)
     if longest >= context:
         raise ContextLengthError(
@@ -111,18 +110,17 @@ def decode(
             tokens=longest,
             context=context,
         )
-    device = model.embedding.weight.device
     # Each row's own room: how far it may go must not depend on who shares the batch.
-    room = torch.tensor([context - len(prompt) for prompt in prompts], device=device)
+    room = torch.tensor([context - len(prompt) for prompt in prompts])
     room = room.clamp(max=sampling.max_tokens)
     steps = int(room.max())
-    ids, is_token = _left_pad(prompts, longest)
-    cache = KVCache(model.config, len(prompts), longest + steps, device)
-    uniforms = _uniforms(sampling.seed, first_row, len(prompts), steps).to(device)
-    rows = torch.arange(len(prompts), device=device)
-    hidden = model.hidden(ids.to(device), is_token=is_token.to(device), cache=cache)[:, -1]
+    reader = open_reader(model, len(prompts), longest + steps)
+    scores = reader.read(*_left_pad(prompts, longest))
+    uniforms = _uniforms(sampling.seed, first_row, len(prompts), steps).to(scores.device)
+    room = room.to(scores.device)
+    rows = torch.arange(len(prompts), device=scores.device)
     for step in range(steps):
-        tokens, logps = choose(model.logits(hidden), sampling, uniforms[rows, step])
+        tokens, logps = choose(scores, sampling, uniforms[rows, step])
         yield from zip(rows.tolist(), tokens.tolist(), logps.tolist(), strict=True)
         going = (tokens != eos) & (step + 1 < room[rows])
         if not going.any():
@@ -130,8 +128,8 @@ def decode(
         if not going.all():
             kept = going.nonzero().squeeze(1)
             rows, tokens = rows[kept], tokens[kept]
-            cache.select(kept)
-        hidden = model.hidden(tokens[:, None], cache=cache)[:, -1]
+            reader.select(kept)
+        scores = reader.read(tokens[:, None])
 
 
 def _extend(completion: Completion, token: int, logp: float, eos: int) -> None:
@@ -179,7 +177,7 @@ def _held(text: str, stops: Sequence[str]) -> int:
 
 
 @contextmanager
-def _evaluating(model: Decoder) -> Iterator[None]:
+def _evaluating(model: Speaker) -> Iterator[None]:
     """Dropout off inside the block; the model's mode is given back after it."""
     was_training = model.training
     model.eval()
