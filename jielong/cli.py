@@ -26,7 +26,7 @@ SUMMARIES = {
     "ladder": "train the models that came before, and ours, on one text and one clock",
 }
 
-MODEL = "a run or model directory, a rule table *.toml, or rules"
+_MODEL = "a run or model directory, a rule table *.toml, or rules"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,7 +143,7 @@ def _count(text: str) -> int:
 def _add_decoding(
     command: argparse.ArgumentParser, *, max_tokens: int, prompt: bool = False
 ) -> None:
-    command.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
+    command.add_argument("model", type=Path, metavar="MODEL", help=_MODEL)
     if prompt:
         command.add_argument("prompt", metavar="PROMPT")
     command.add_argument("--strategy", choices=("greedy", "sample", "beam"), default="sample")

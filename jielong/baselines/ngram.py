@@ -18,10 +18,10 @@ order; its place there is its id. Everything is sorting and binary search in num
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,10 +201,7 @@ class NgramModel:
                 discounts = arrays["discounts"]
                 lengths = range(1, len(discounts) + 1)
                 counted = [(arrays[f"keys_{n}"], arrays[f"counts_{n}"]) for n in lengths]
-                smoothing = Smoothing()  # files of Kneser-Ney alone, as they were first written
-                if "smoothing" in arrays:
-                    kind = cast(Kind, str(arrays["smoothing"]))
-                    smoothing = Smoothing(kind=kind, k=float(arrays["k"]))
+                smoothing = _read_smoothing(arrays)
                 return cls(counted, discounts, int(arrays["vocab_size"]), smoothing)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             message = f"n-gram model: {path}: not a whole n-gram file ({error}); fit it again"
@@ -217,6 +214,16 @@ class NgramModel:
             if node >= 0:
                 node = int(_find(level.keys, np.array([node * self.vocab_size + token]))[0])
         return node
+
+
+def _read_smoothing(arrays: Mapping[str, NDArray]) -> Smoothing:
+    """The rule that a file names; files of before there was a choice name none."""
+    if "smoothing" not in arrays:
+        return Smoothing()
+    kind = str(arrays["smoothing"])
+    if kind not in get_args(Kind):
+        raise ValueError(f"unknown smoothing {kind}")
+    return Smoothing(kind=cast(Kind, kind), k=float(arrays["k"]))
 
 
 def _count(

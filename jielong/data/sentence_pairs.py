@@ -9,6 +9,8 @@ from jielong.data.prepared import document_files, read_lines
 from jielong.data.splits import Split, split
 
 SOURCE = "hsk"
+PLACEHOLDER = "placeholder"
+"""What the source has in place of a translation that nobody made."""
 
 
 class SentencePair(NamedTuple):
@@ -31,7 +33,7 @@ def sentence_pairs(prepared: RunDir) -> dict[Split, list[SentencePair]]:
                 continue
             for block in line.record["text"].split("\n\n"):
                 sentences = block.split("\n")
-                if len(sentences) == 2:
+                if len(sentences) == 2 and sentences[1] != PLACEHOLDER:
                     found.setdefault(*sentences)
     sides: dict[Split, list[SentencePair]] = {"train": [], "dev": [], "test": []}
     for zh, en in found.items():

@@ -210,10 +210,7 @@ def translation_section(summary: LadderSummary) -> Markup:
 
 def dialogue_section(summary: LadderSummary) -> Markup:
     """The conversation with the rules."""
-    turns = [
-        element("p", element("b", "› "), turn.said, element("br"), turn.answer)
-        for turn in summary.dialogue
-    ]
+    turns = [_card(turn.said, [("rules", turn.answer, "other")]) for turn in summary.dialogue]
     text = "Dialogue by a table of rewrite rules: nothing is learned, and nothing is understood."
     return section("Rules", "规则对话", note(text), *turns)
 

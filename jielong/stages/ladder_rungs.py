@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -139,7 +138,7 @@ def climb_seq2seq(
     *,
     resume: bool,
 ) -> None:
-    """Train a translator on sentence pairs, keep; what it is worth is measured on the page's text."""
+    """Train a translator on sentence pairs, keep; it is measured beside the others, at the end."""
     shape = dataclasses.replace(rung.model, vocab_size=material.tokenizer.vocab_size)
     batches = pair_parts(pairs, rung, material)
     run, module = _train(path, rung, material, lambda: Seq2Seq(shape), batches, resume)
