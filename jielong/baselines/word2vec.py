@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from jielong.core.errors import DataError
 from jielong.core.optional import load
 
+Tokens = Sequence[int] | NDArray[np.integer]
 Vectors = NDArray[np.float32]
 _SENTENCE = 5_000  # tokens: gensim cuts off what a longer text has
 
@@ -42,7 +43,7 @@ class Word2VecConfig:
 
 
 def train(
-    documents: Sequence[Sequence[int]], config: Word2VecConfig, vocab_size: int, seed: int
+    documents: Sequence[Tokens], config: Word2VecConfig, vocab_size: int, seed: int
 ) -> Vectors:
     """A vector for each token (V, C); zero for those too rare to have one.
 
@@ -54,7 +55,7 @@ def train(
         for document in documents
         for start in range(0, len(document), _SENTENCE)
     ]
-    counts = np.bincount([token for document in documents for token in document], minlength=1)
+    counts = np.bincount(np.concatenate([np.asarray(tokens) for tokens in documents]))
     if counts.max() < config.min_count:
         raise DataError(f"min_count: {config.min_count}: no token is seen so often: lower it")
     model = word2vec.Word2Vec(

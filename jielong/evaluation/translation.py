@@ -14,7 +14,8 @@ def chrf(answers: Sequence[str], references: Sequence[str]) -> float:
 
     Popovic 2015 (doi:10.18653/v1/W15-3049), eq. 1: precision and recall are summed over the corpus
     for each n of 1 to `ORDER`, averaged over n, then combined. Blanks are left out. An n for which
-    either side has no grams at all does not count.
+    either side has no grams does not count; nor do an answer's grams of an n that its reference is
+    too short for (as in sacrebleu).
     """
     if len(answers) != len(references) or not references:
         raise DataError(f"chrF: {len(answers)} answers, {len(references)} references: pair them")
@@ -24,7 +25,7 @@ def chrf(answers: Sequence[str], references: Sequence[str]) -> float:
         for answer, reference in zip(answers, references, strict=True):
             ours, theirs = _grams(answer, n), _grams(reference, n)
             shared += (ours & theirs).total()
-            given += ours.total()
+            given += ours.total() if theirs else 0
             wanted += theirs.total()
         if given and wanted:
             precisions.append(shared / given)

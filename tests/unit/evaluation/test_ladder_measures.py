@@ -18,40 +18,36 @@ from tests.tiny import TEXTS, assistant, randomise, tokenizer
 
 @pytest.fixture(scope="module")
 def words() -> measures.Words:
-    text = tokenizer().encode("春 the 雨, 12 "[:-1]) * 30 + tokenizer().encode("风")
-    shard = Shard.pack([text], 1, ["zh"], [100])
+    """Half of a word, a digit and a mark are no words, nor is what was seen once."""
+    encode = tokenizer().encode
+    text = [token for word in ("晴", "雨", "word", " do", "12", "。") for token in encode(word)]
+    shard = Shard.pack([[*text * 30, *encode("字")]], 1, ["zh"], [100])
     return measures.Words.of(tokenizer(), shard)
 
 
 def test_only_whole_words_that_were_seen_often_are_words(words: measures.Words) -> None:
-    found = {words.text(int(token)) for token in words.among}
-    assert found <= {"春", "雨", "the", "th", "he"}
-    seen = [word for word in ("春", "雨", "the") if words.token(word) is not None]
-    assert seen == [word for word in ("春", "雨", "the") if word in found]
-    assert words.token("风") is None
-    assert words.token("12") is None
-    assert words.token("春雨") is None
+    assert {words.text(int(token)) for token in words.among} == {"晴", "雨", "word", "do"}
+    asked = ("晴", "word", "do", "字", "12", "晴雨", "or")
+    assert [words.token(word) is not None for word in asked] == [True] * 3 + [False] * 4
 
 
 def test_nearest_by_hand(words: measures.Words) -> None:
-    """All vectors alike but one, which is opposite."""
-    among = words.among
-    assert len(among) >= 2
-    query = words.text(int(among[0]))
+    """All vectors are alike but that of 雨, which is opposite."""
     matrix = np.ones((tokenizer().vocab_size, 3), dtype=np.float32)
-    matrix[among[1]] = -1
-    found = measures.nearest(words, {"v": matrix}, (query,), 9).found["v"]
-    assert len(found) == len(among) - 1
-    assert found[-1].token == words.text(int(among[1]))
-    assert found[-1].cosine == pytest.approx(-1)
-    assert measures.nearest(words, {"v": matrix}, ("风",), 9).found == {}
-    assert measures.nearest(words, {"v": matrix}, (query, "风", query), 9).query.count("风") == 1
+    matrix[words.token("雨")] = -1
+    found = measures.nearest(words, {"v": matrix}, ("晴",), 9).found["v"]
+    assert {near.token for near in found} == {"word", "do", "雨"}
+    assert (found[-1].token, found[-1].cosine) == ("雨", pytest.approx(-1))
+    assert len(measures.nearest(words, {"v": matrix}, ("晴",), 2).found["v"]) == 2
+    unknown = measures.nearest(words, {"v": matrix}, ("晴", "字", "雨"), 9)
+    assert (unknown.query, unknown.found) == ("晴 − 字 + 雨", {})
 
 
 def test_samples_go_on_from_the_same_prompts() -> None:
     sampling = Sampling(max_tokens=4)
-    found = measures.samples({"a": assistant(), "b": assistant(1)}, TEXTS[:2], sampling)
-    assert [sample.prompt for sample in found] == list(TEXTS[:2])
+    prompts = [text[:5] for text in TEXTS[:2]]
+    found = measures.samples({"a": assistant(), "b": assistant(1)}, prompts, sampling)
+    assert [sample.prompt for sample in found] == prompts
     assert all(set(sample.texts) == {"a", "b"} for sample in found)
     assert found[0].texts["a"] != found[0].texts["b"]
 

@@ -14,7 +14,7 @@ def test_chrf_by_hand() -> None:
 
 
 def test_recall_counts_twice() -> None:
-    """Of "a" and "ab" only single characters have both sides: P = 1, R = 1/2, and F = 5PR/(4P+R)."""
+    """Of "a" and "ab" only single characters are on both sides: P = 1, R = 1/2, F = 5PR/(4P+R)."""
     assert chrf(["a"], ["ab"]) == pytest.approx(100 * 5 * 0.5 / 4.5)
     assert chrf(["ab"], ["a"]) == pytest.approx(100 * 5 * 0.5 / 3)
 

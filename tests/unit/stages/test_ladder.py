@@ -1,4 +1,4 @@
-"""The ladder's own promises: names, the clock, steps that are pure functions, rungs that are kept."""
+"""The ladder's own promises: names, the clock, steps as pure functions, rungs that are kept."""
 
 import json
 import time
