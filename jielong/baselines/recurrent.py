@@ -89,12 +89,13 @@ class Recurrent(nn.Module):
         x = self.dropout(self.embedding(ids))
         if is_token is None and documents is None:
             before = _unpack(state.tensors) if state is not None and state.tensors else None
-            x, after = self.cells(x, before)
+            x, last = self.cells(x, before)
+            after = _pack(last)
         else:
             assert state is None or not state.tensors
             x, after = self._apart(x, _labels(ids, is_token, documents))
         if state is not None:
-            state.tensors = after if isinstance(after, tuple) else (after,)
+            state.tensors = after
         return self.dropout(x)
 
     def logits(self, hidden: Float[Tensor, "*N C"]) -> Float[Tensor, "*N V"]:
@@ -114,7 +115,7 @@ class Recurrent(nn.Module):
         hidden = self.hidden(ids, is_token=is_token, documents=documents)
         return self.logits(hidden if select is None else hidden[select])
 
-    def _apart(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+    def _apart(self, x: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run each stretch of equal labels from an empty memory; -1 is read by nobody.
 
         Returns all states, zero where nothing was read, and each row's memory at its end.
@@ -132,9 +133,7 @@ class Recurrent(nn.Module):
             result[row, start : start + length] = read[i, :length]
         ends = {row: i for i, row in enumerate(rows)}
         last = torch.tensor([ends[row] for row in range(len(x))], device=x.device)
-        if isinstance(after, tuple):
-            return result, (after[0][:, last], after[1][:, last])
-        return result, after[:, last]
+        return result, tuple(tensor[:, last] for tensor in _pack(after))
 
 
 def make_cells(
@@ -152,8 +151,14 @@ def make_cells(
     return cells
 
 
+def _pack(last: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    """What cells remember as a tuple, of whichever kind they are."""
+    return last if isinstance(last, tuple) else (last,)
+
+
 def _unpack(tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-    return tensors if len(tensors) > 1 else tensors[0]
+    first, *others = tensors
+    return tensors if others else first
 
 
 def _labels(ids: Tensor, is_token: Tensor | None, documents: Tensor | None) -> Tensor:

@@ -98,7 +98,7 @@ class Material:
     seed: int
 
 
-T = TypeVar("T", bound=TrainingRung)
+M = TypeVar("M", bound=nn.Module)
 Batches = Callable[[int], Sequence[Part]]
 
 
@@ -117,17 +117,24 @@ def climb_network(
     path: Path, rung: RecurrentRung | TransformerRung, material: Material, *, resume: bool
 ) -> None:
     """Train a language model on windows of the corpus, measure, keep."""
-    kind = Decoder if isinstance(rung, TransformerRung) else Recurrent
-    name = "transformer" if isinstance(rung, TransformerRung) else rung.model.cell
     shape = dataclasses.replace(rung.model, vocab_size=material.tokenizer.vocab_size)
     part = document_parts(material.train.tokens, rung.batch, rung.window, material.seed)
     run, module = _train(
-        path, rung, material, lambda: kind(shape), lambda step: [part(step)], resume
+        path, rung, material, lambda: language_model(shape), lambda step: [part(step)], resume
     )
     found = totals(run.path) | save_model(run.path, module, material.tokenizer)
-    scored = score(material.valid, token_nats(module, material.valid, rung.window))
+    # A transformer is lost beyond what it was trained on; a recurrent state just goes on.
+    is_transformer = isinstance(rung, TransformerRung)
+    reach = rung.window if is_transformer else rung.model.context
+    name = "transformer" if is_transformer else rung.model.cell
+    scored = score(material.valid, token_nats(module, material.valid, reach))
     size = sum(p.numel() for p in module.parameters())
     run.finish(_record(run, name, scored, size, "parameters", found))
+
+
+def language_model(shape: ModelConfig | RecurrentConfig) -> Decoder | Recurrent:
+    """A fresh network of that shape."""
+    return Decoder(shape) if isinstance(shape, ModelConfig) else Recurrent(shape)
 
 
 def climb_seq2seq(
@@ -189,33 +196,31 @@ def _pad(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
 
 def _train(
     path: Path,
-    rung: T,
+    rung: TrainingRung,
     material: Material,
-    make: Callable[[], nn.Module],
+    make: Callable[[], M],
     batches: Batches,
     resume: bool,
-) -> tuple[RunDir, nn.Module]:
+) -> tuple[RunDir, M]:
     """Train a fresh module in a run directory at `path`, or go on with the one that is there."""
 
-    def learner(steps: int) -> Learner:
+    def begin(steps: int) -> tuple[M, Learner]:
         torch.manual_seed(derive(material.seed, "weights"))
         module = make().to(default_device())
-        return Learner(
-            module,
-            make_optimizers(module, rung.optimizer),
-            Schedule.of(rung.optimizer, steps),
-            rung.optimizer.clip,
-        )
+        optimizers = make_optimizers(module, rung.optimizer)
+        schedule = Schedule.of(rung.optimizer, steps)
+        return module, Learner(module, optimizers, schedule, rung.optimizer.clip)
 
     if (path / MANIFEST).exists():  # the steps were settled when it was started
         rung = configs.load(type(rung), path / "config.toml")
     elif not rung.steps:
-        rung = dataclasses.replace(rung, steps=steps_in(material.seconds, learner(1), batches))
+        _, trial = begin(1)
+        rung = dataclasses.replace(rung, steps=steps_in(material.seconds, trial, batches))
     run = RunDir.create(path, stage="rung", config=rung, resume=resume)
-    real = learner(rung.steps)
+    module, learner = begin(rung.steps)
     save_every = max(1, rung.steps // _CHECKPOINTS)
-    run_training(run, real, batches, Plan(steps=rung.steps, save_every=save_every))
-    return run, real.module
+    run_training(run, learner, batches, Plan(steps=rung.steps, save_every=save_every))
+    return run, module
 
 
 def steps_in(seconds: float, trial: Learner, batches: Batches) -> int:
