@@ -24,7 +24,10 @@ SUMMARIES = {
     "reward": "train a reward model from ranked answers",
     "ppo": "improve a model by PPO, or PPO-ptx with a pretraining mix",
     "evaluate": "measure a chain of models on what none of them was trained on",
+    "ladder": "train the models that came before, and ours, on one text and one clock",
 }
+
+_MODEL = "a run or model directory, a rule table *.toml, or rules"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -134,14 +137,27 @@ def _add_tokenizer(group: argparse.ArgumentParser) -> None:
 
 def _add_exchange(add: Callable[..., argparse.ArgumentParser]) -> None:
     exchange = add("import", "make a folder of another program's a model of ours", _import)
-    exchange.add_argument("source", type=Path, metavar="SOURCE", help="a Hugging Face folder")
+    exchange.add_argument(
+        "source", type=Path, metavar="SOURCE", help="a Hugging Face folder or a GGUF file"
+    )
     exchange.add_argument("out", type=Path, metavar="OUT", help="a new folder")
-    export = add("export", "write a model as a folder that other programs load", _export)
+    export = add("export", "write a model so that other programs load it", _export)
     export.add_argument("model", type=Path, metavar="MODEL", help="a run or model directory")
-    export.add_argument("out", type=Path, metavar="OUT", help="a new folder")
-    export.add_argument("--format", choices=("hf",), default="hf", help="hf: Hugging Face's")
-    export.add_argument("--dtype", choices=("f32", "f16", "bf16"), default="f32")
+    export.add_argument("out", type=Path, metavar="OUT", help="a new folder, or file")
+    export.add_argument(
+        "--format",
+        choices=("hf", "gguf"),
+        default="hf",
+        help="hf: a folder for transformers and vLLM; gguf: a file for llama.cpp",
+    )
+    export.add_argument(
+        "--dtype",
+        choices=("f32", "f16", "bf16", "q8_0"),
+        default="f32",
+        help="bf16 in folders only, q8_0 in GGUF files only",
+    )
     export.add_argument("--max-shard-size", type=_bytes, metavar="N", help="such as 500MB or 2GB")
+    export.set_defaults(refuse=export.error)
 
 
 def _add_inspection(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -197,7 +213,7 @@ def _bytes(text: str) -> int:
 def _add_decoding(
     command: argparse.ArgumentParser, *, max_tokens: int, prompt: bool = False
 ) -> None:
-    command.add_argument("model", type=Path, metavar="MODEL", help="a run or model directory")
+    command.add_argument("model", type=Path, metavar="MODEL", help=_MODEL)
     if prompt:
         command.add_argument("prompt", metavar="PROMPT")
     command.add_argument("--strategy", choices=("greedy", "sample", "beam"), default="sample")
@@ -226,10 +242,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         _stage(arguments)
         return
     from jielong.evaluation.filling import fill
-    from jielong.generation.loading import load_trained
+    from jielong.generation.loading import load_transformer
 
     run, text = arguments.fill
-    for gap, probability, token in fill(load_trained(run, "masked"), text, arguments.k):
+    for gap, probability, token in fill(load_transformer(run, "masked"), text, arguments.k):
         sys.stdout.write(f"{gap}\t{probability:.4f}\t{token}\n")
 
 
@@ -259,18 +275,18 @@ def _decoding(arguments: argparse.Namespace):  # noqa: ANN202 - Sampling, import
 
 
 def _chat(arguments: argparse.Namespace) -> None:
-    from jielong.generation.loading import load_assistant
+    from jielong.generation.loading import load_speaker
     from jielong.generation.terminal_chat import chat
 
-    chat(load_assistant(arguments.model), _decoding(arguments))
+    chat(load_speaker(arguments.model), _decoding(arguments))
 
 
 def _generate(arguments: argparse.Namespace) -> None:
     from jielong.generation.engine import stream
-    from jielong.generation.loading import load_trained
+    from jielong.generation.loading import load_speaker
 
     sampling = _decoding(arguments)
-    assistant = load_trained(arguments.model, "causal", "prefix", "encoder_decoder")
+    assistant = load_speaker(arguments.model)
     tokenizer = assistant.tokenizer
     prompt = [*tokenizer.begins, *tokenizer.encode(arguments.prompt)] or [tokenizer.special.eos]
     for text, _ in stream(assistant, prompt, sampling):
@@ -295,13 +311,20 @@ def _import(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from jielong.core.progress import say
-    from jielong.generation.exchange import export_folder
+    from jielong.generation.exchange import export_folder, export_gguf
     from jielong.model.formats.safetensors_files import MAX_SHARD_BYTES
 
-    size = arguments.max_shard_size or MAX_SHARD_BYTES
-    exported = export_folder(
-        arguments.model, arguments.out, dtype=arguments.dtype, max_shard_bytes=size
-    )
+    model, out, dtype = arguments.model, arguments.out, arguments.dtype
+    wrong = {"hf": "q8_0", "gguf": "bf16"}[arguments.format]
+    if dtype == wrong:
+        arguments.refuse(f"--dtype {dtype}: --format {arguments.format} has no such numbers")
+    if arguments.format == "gguf":
+        if arguments.max_shard_size:
+            arguments.refuse("--max-shard-size: a GGUF file is one file")
+        exported = export_gguf(model, out, dtype=dtype)
+    else:
+        size = arguments.max_shard_size or MAX_SHARD_BYTES
+        exported = export_folder(model, out, dtype=dtype, max_shard_bytes=size)
     say(exported.describe())
     sys.stdout.write(f"{arguments.out}\n")
 
@@ -349,9 +372,10 @@ def _report(arguments: argparse.Namespace) -> None:
 def _inspect(arguments: argparse.Namespace) -> None:
     from jielong.evaluation.inspect_readings import inspect_text
     from jielong.evaluation.inspect_report import cut_line, write_inspection
-    from jielong.generation.loading import load_assistant
+    from jielong.generation.loading import load_transformer
 
-    found = inspect_text(load_assistant(arguments.model), arguments.text, arguments.k)
+    trained = load_transformer(arguments.model, "causal", "prefix", "masked")
+    found = inspect_text(trained, arguments.text, arguments.k)
     sys.stdout.write(f"{write_inspection(found, arguments.out)}\n")
     if cut := cut_line(found):
         sys.stderr.write(f"{cut}\n")

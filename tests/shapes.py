@@ -50,7 +50,7 @@ def shapes(draw: st.DrawFn, bidirectional: bool | None = None) -> dict:
         "embedding_norm": draw(st.booleans()),
         "qk_norm": draw(st.booleans()),
         "ffn": draw(st.sampled_from(FEED_FORWARDS)),
-        "bias": draw(st.sampled_from(("none", "qkv", "all"))),
+        "bias": draw(st.sampled_from(("none", "qkv", "attention", "all"))),
         "scale_embedding": draw(st.booleans()),
         "dropout": draw(st.sampled_from((0.0, 0.5))),
         "tied": draw(st.booleans()),

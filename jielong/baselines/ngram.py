@@ -1,13 +1,15 @@
-"""Interpolated modified Kneser-Ney n-gram language model over token ids.
+"""N-gram language models over token ids: log P(s) = sum_i log P(w_i | w_{i-n+1} .. w_{i-1}).
 
-The bar a small neural model has to clear. Chen & Goodman 1998 (TR-10-98), eqs. 22-26:
+The bar a small neural model has to clear. By default interpolated modified Kneser-Ney smoothing,
+Chen & Goodman 1998 (TR-10-98), eqs. 22-26:
 
     P_k(w | h) = (c(h w) - D(c(h w)))^+ / c(h)  +  gamma(h) P_{k-1}(w | h without its oldest token)
     gamma(h)   = (D1 N1(h) + D2 N2(h) + D3+ N3+(h)) / c(h)
 
 At the highest order c is how often the gram was seen; below, how many different tokens were seen in
 front of it. The recursion ends in the uniform distribution, so every token of the vocabulary has a
-probability. A stream is one run of tokens: document boundaries are tokens like any other.
+probability. Katz backoff and add-k are there to be compared with it. A stream is one run of tokens:
+document boundaries are tokens like any other.
 
 A gram is stored as one integer, `id of its prefix * vocabulary + last token`, in a sorted array per
 order; its place there is its id. Everything is sorting and binary search in numpy.
@@ -16,71 +18,84 @@ order; its place there is its id. Everything is sorting and binary search in num
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jielong.baselines import ngram_smoothing as rules
+from jielong.baselines.ngram_smoothing import Floats, Ints, Kind, Smoothing, estimate_discounts
 from jielong.core.errors import CheckpointError, ConfigError, DataError
 from jielong.core.files import atomic_writer
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Tokens = Sequence[int] | NDArray[np.integer]
-
-FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
-"""For counts of counts too thin to estimate from (tiny corpora, closed vocabularies)."""
 
 
 @dataclass(frozen=True)
 class _Order:
-    """The grams of one length, and what their contexts pass down to the next shorter one."""
+    """The grams of one length; `own` and `rest` are what the smoothing made of their counts."""
 
     keys: Ints  # (grams,)     sorted: context id * vocabulary + last token
-    counts: Ints  # (grams,)     occurrences, or distinct left neighbours below the highest order
-    kept: Floats  # (grams,)     count after its discount
-    totals: Floats  # (contexts,)  sum of the counts that follow the context
-    freed: Floats  # (contexts,)  sum of the discounts taken from them
-
-    @classmethod
-    def build(
-        cls, keys: Ints, counts: Ints, discounts: Floats, contexts: int, vocab_size: int
-    ) -> _Order:
-        # A gram seen only at the very start of the stream has no left neighbour: count 0, kept 0.
-        taken = np.concatenate([[0.0], discounts])[np.minimum(counts, 3)]
-        seen = counts.astype(np.float64)
-        taken = np.minimum(taken, seen)
-        context = keys // vocab_size
-        return cls(
-            keys=keys,
-            counts=counts,
-            kept=seen - taken,
-            # without any gram, bincount forgets its weights and counts in integers
-            totals=np.bincount(context, weights=seen, minlength=contexts).astype(np.float64),
-            freed=np.bincount(context, weights=taken, minlength=contexts).astype(np.float64),
-        )
+    counts: Ints  # (grams,)     as stored
+    own: Floats  # (grams,)
+    rest: Floats  # (contexts,)
 
 
 class NgramModel:
     """A fitted model; build one with `fit` or `load`."""
 
     def __init__(
-        self, counted: list[tuple[Ints, Ints]], discounts: Floats, vocab_size: int
+        self,
+        counted: list[tuple[Ints, Ints]],
+        discounts: Floats,
+        vocab_size: int,
+        smoothing: Smoothing | None = None,
     ) -> None:
         self.vocab_size = vocab_size
         self.discounts = discounts  # (order, 3)  D1, D2, D3+ of each gram length, shortest first
+        self.smoothing = smoothing or Smoothing()
         self._orders: list[_Order] = []
+        lower = np.empty(0)
+        suffix = np.empty(0, dtype=np.int64)
         contexts = 1  # the empty context
         for (keys, counts), row in zip(counted, discounts, strict=True):
-            self._orders.append(_Order.build(keys, counts, row, contexts, vocab_size))
+            context, last = np.divmod(keys, vocab_size)
+            match self.smoothing.kind:
+                case "kneser-ney":
+                    own, rest = rules.kneser_ney(counts, context, contexts, row)
+                case "add-k":
+                    own, rest = rules.add_k(counts, context, contexts, self.smoothing.k, vocab_size)
+                case "katz":
+                    if self._orders:  # each gram without its oldest token was seen as well
+                        shorter = suffix[context] * vocab_size + last
+                        suffix = _find(self._orders[-1].keys, shorter)
+                        lower = self._orders[-1].own[suffix]
+                    else:
+                        suffix = np.zeros(len(keys), dtype=np.int64)
+                        lower = np.full(len(keys), 1.0 / vocab_size)
+                    own, rest = rules.katz(counts, context, contexts, lower)
+            self._orders.append(_Order(keys, counts, own, rest))
             contexts = len(keys)
 
     @property
     def order(self) -> int:
         """The longest gram, in tokens."""
         return len(self._orders)
+
+    @property
+    def entries(self) -> int:
+        """How many different grams are kept, of all lengths."""
+        return sum(len(level.keys) for level in self._orders)
+
+    def counts(self) -> dict[str, Ints]:
+        """What was counted, by name: `keys_N` and `counts_N` of each gram length N."""
+        arrays: dict[str, Ints] = {}
+        for length, level in enumerate(self._orders, start=1):
+            arrays |= {f"keys_{length}": level.keys, f"counts_{length}": level.counts}
+        return arrays
 
     @classmethod
     def fit(
@@ -89,56 +104,69 @@ class NgramModel:
         order: int,
         vocab_size: int,
         discounts: Floats | None = None,
+        smoothing: Smoothing | None = None,
     ) -> NgramModel:
         """Count grams and estimate their discounts.
 
         Given discounts, one row (D1, D2, D3+) per gram length with the shortest first, replace the
-        estimate; three equal values a row are the original, single-discount Kneser-Ney.
+        estimate of Kneser-Ney; three equal values a row are the original, single-discount one.
         """
+        smoothing = smoothing or Smoothing()
         if order < 1:
             raise ConfigError(f"n-gram order: {order}: use 1 or more")
         stream = _checked(tokens, vocab_size)
         if len(stream) == 0:
             raise DataError("n-gram training text: no tokens: give it at least one")
-        counted = _count(stream, order, vocab_size)
+        counted = _count(stream, order, vocab_size, neighbours=smoothing.kind == "kneser-ney")
         if discounts is None:
             rows = np.array([estimate_discounts(counts) for _, counts in counted])
         else:
             rows = discounts
             if rows.shape != (order, 3):
                 raise ConfigError(f"n-gram discounts: shape {rows.shape}: use ({order}, 3)")
-        return cls(counted, rows, vocab_size)
+        return cls(counted, rows, vocab_size, smoothing)
 
     def logp(self, tokens: Tokens) -> Floats:
         """Natural log-probability of each token given up to `order - 1` before it."""
         stream = _checked(tokens, self.vocab_size)
-        p = np.full(len(stream), 1.0 / self.vocab_size)
+        uniform = np.full(len(stream), 1.0 / self.vocab_size)
+        p = uniform.copy()
         context = np.zeros(len(stream), dtype=np.int64)  # id of the gram before each token, or -1
-        for level in self._orders:
+        for length, level in enumerate(self._orders):
             gram = _find(level.keys, np.where(context < 0, -1, context * self.vocab_size + stream))
-            known = np.flatnonzero(context >= 0)
-            known = known[level.totals[context[known]] > 0]
-            kept = np.where(gram[known] < 0, 0.0, level.kept[gram[known]])
-            before = context[known]
-            p[known] = (kept + level.freed[before] * p[known]) / level.totals[before]
+            if self.smoothing.kind == "add-k":
+                p[length:] = uniform[length:]  # whatever shorter contexts knew
+            known, seen = context >= 0, gram >= 0
+            p[known] *= level.rest[context[known]]
+            if self.smoothing.kind == "katz":
+                p[seen] = 0.0
+            p[seen] += level.own[gram[seen]]
             context = np.concatenate([np.full(min(1, len(gram)), -1), gram[:-1]])
-        with np.errstate(divide="ignore"):  # only discounts given as 0 leave a probability of 0
+        with np.errstate(divide="ignore"):  # only unsmoothed counts leave a probability of 0
             return np.log(p)
+
+    def perplexity(self, tokens: Tokens) -> float:
+        """exp of the mean loss a token, in nats: among how many it is as if one had to guess."""
+        return float(np.exp(-self.logp(tokens).mean()))
 
     def distribution(self, context: Tokens) -> Floats:
         """Probability of every token of the vocabulary after `context`; sums to one. # (V,)."""
         history = _checked(context, self.vocab_size)
-        p = np.full(self.vocab_size, 1.0 / self.vocab_size)
+        uniform = np.full(self.vocab_size, 1.0 / self.vocab_size)
+        p = uniform
         for length, level in enumerate(self._orders[: len(history) + 1]):
+            lower = uniform if self.smoothing.kind == "add-k" else p
             node = self._node(history[len(history) - length :])
-            if node < 0 or level.totals[node] == 0:
-                break  # an unseen context has no longer one that was seen
+            if node < 0:  # nor was any longer context seen
+                return lower
             start, stop = np.searchsorted(
                 level.keys, [node * self.vocab_size, (node + 1) * self.vocab_size]
             )
-            p *= level.freed[node]
-            p[level.keys[start:stop] - node * self.vocab_size] += level.kept[start:stop]
-            p /= level.totals[node]
+            followers = level.keys[start:stop] - node * self.vocab_size
+            p = lower * level.rest[node]
+            if self.smoothing.kind == "katz":
+                p[followers] = 0.0
+            p[followers] += level.own[start:stop]
         return p
 
     def sample(self, length: int, seed: int, prompt: Tokens = ()) -> list[int]:
@@ -155,9 +183,13 @@ class NgramModel:
 
     def save(self, path: Path) -> None:
         """Write counts and discounts as one `.npz`, atomically."""
-        arrays = {"discounts": self.discounts, "vocab_size": np.array(self.vocab_size)}
-        for length, level in enumerate(self._orders, start=1):
-            arrays |= {f"keys_{length}": level.keys, f"counts_{length}": level.counts}
+        arrays = {
+            "discounts": self.discounts,
+            "vocab_size": np.array(self.vocab_size),
+            "smoothing": np.array(self.smoothing.kind),
+            "k": np.array(self.smoothing.k),
+            **self.counts(),
+        }
         with atomic_writer(path) as file:
             np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
 
@@ -169,7 +201,8 @@ class NgramModel:
                 discounts = arrays["discounts"]
                 lengths = range(1, len(discounts) + 1)
                 counted = [(arrays[f"keys_{n}"], arrays[f"counts_{n}"]) for n in lengths]
-                return cls(counted, discounts, int(arrays["vocab_size"]))
+                smoothing = _read_smoothing(arrays)
+                return cls(counted, discounts, int(arrays["vocab_size"]), smoothing)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             message = f"n-gram model: {path}: not a whole n-gram file ({error}); fit it again"
             raise CheckpointError(message) from error
@@ -183,31 +216,32 @@ class NgramModel:
         return node
 
 
-def estimate_discounts(counts: Ints) -> tuple[float, float, float]:
-    """D1, D2, D3+ from counts of counts (Chen & Goodman 1998, eq. 26), or the fall-back.
+def _read_smoothing(arrays: Mapping[str, NDArray]) -> Smoothing:
+    """The rule that a file names; files of before there was a choice name none."""
+    if "smoothing" not in arrays:
+        return Smoothing()
+    kind = str(arrays["smoothing"])
+    if kind not in get_args(Kind):
+        raise ValueError(f"unknown smoothing {kind}")
+    return Smoothing(kind=cast(Kind, kind), k=float(arrays["k"]))
 
-    The estimate needs grams seen once to four times and Zipf-like counts; where it would leave
-    [0, count] it is no discount at all.
+
+def _count(
+    stream: Ints, order: int, vocab_size: int, *, neighbours: bool
+) -> list[tuple[Ints, Ints]]:
+    """(sorted keys, counts) of the grams of each length, shortest first.
+
+    With `neighbours` all but the longest are counted as Kneser-Ney does: by the number of different
+    tokens that stood in front of them.
     """
-    n1, n2, n3, n4 = (int(np.count_nonzero(counts == n)) for n in (1, 2, 3, 4))
-    if min(n1, n2, n3, n4) == 0:
-        return FALLBACK_DISCOUNTS
-    y = n1 / (n1 + 2 * n2)
-    estimate = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
-    usable = all(0 < d <= count for count, d in enumerate(estimate, start=1))
-    return estimate if usable else FALLBACK_DISCOUNTS
-
-
-def _count(stream: Ints, order: int, vocab_size: int) -> list[tuple[Ints, Ints]]:
-    """(sorted keys, Kneser-Ney counts) of the grams of each length, shortest first."""
     counted: list[tuple[Ints, Ints]] = []
     prefix = np.zeros(len(stream) + 1, dtype=np.int64)  # id of the gram before each token
     for length in range(1, order + 1):
         keys, ids, where, seen = _group(prefix[:-1] * vocab_size + stream[length - 1 :])
-        if counted:  # each gram is one more left neighbour of the gram without its first token
+        if neighbours and counted:  # one more left neighbour of the gram without its first token
             shorter = counted[-1][0]
-            neighbours = np.bincount(prefix[1:][where], minlength=len(shorter))
-            counted[-1] = (shorter, neighbours.astype(np.int64))
+            in_front = np.bincount(prefix[1:][where], minlength=len(shorter))
+            counted[-1] = (shorter, in_front.astype(np.int64))
         counted.append((keys, seen))
         prefix = ids
     return counted

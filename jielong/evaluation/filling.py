@@ -6,6 +6,7 @@ import torch
 
 from jielong.core.errors import ContextLengthError, DataError
 from jielong.generation.loading import Trained
+from jielong.model.transformer import Transformer
 
 GAP = "[MASK]"
 
@@ -19,7 +20,7 @@ class Filling(NamedTuple):
 
 
 @torch.no_grad()
-def fill(trained: Trained, text: str, most: int = 5) -> list[Filling]:
+def fill(trained: Trained[Transformer], text: str, most: int = 5) -> list[Filling]:
     """The `most` probable tokens for each `[MASK]` of `text`, gap by gap, the likeliest first.
 
     All gaps are filled at once, each as if the others stayed open. A space before a gap belongs to
@@ -49,7 +50,7 @@ def fill(trained: Trained, text: str, most: int = 5) -> list[Filling]:
     ]
 
 
-def _encode(trained: Trained, text: str) -> tuple[list[int], list[int]]:
+def _encode(trained: Trained[Transformer], text: str) -> tuple[list[int], list[int]]:
     """The ids of `text`, and where its gaps are among them."""
     *before, last = text.split(GAP)
     if not before:

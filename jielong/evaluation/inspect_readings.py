@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jielong.core.errors import ConfigError
 from jielong.evaluation.inspect_trace import Trace, trace
-from jielong.generation.loading import Assistant
+from jielong.generation.loading import Trained
 from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.commands import visible
@@ -98,7 +98,7 @@ class Inspection:
         return (None, *bits[:-1]) if self.is_causal else tuple(bits)
 
 
-def inspect_text(assistant: Assistant, text: str, best: int = 5) -> Inspection:
+def inspect_text(assistant: Trained[Transformer], text: str, best: int = 5) -> Inspection:
     """Read `text` with a model, as far as a page and the model's context go.
 
     `best` is how many tokens each list holds. Raises `ConfigError` when that is none or too many.
@@ -106,7 +106,7 @@ def inspect_text(assistant: Assistant, text: str, best: int = 5) -> Inspection:
     model, tokenizer = assistant.model, assistant.tokenizer
     if not 1 <= best < model.config.vocab_size:
         raise ConfigError(f"best: {best}: must be from 1 to {model.config.vocab_size - 1}")
-    whole = [tokenizer.special.bos, *tokenizer.encode(text)]
+    whole = [*tokenizer.begins, *tokenizer.encode(text)] or [tokenizer.special.eos]
     most = min(MOST, model.config.context)
     ids = whole[:most]
     found = trace(model, ids)

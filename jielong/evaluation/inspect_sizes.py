@@ -13,7 +13,7 @@ from rich.text import Text
 from jielong.core import config as configs
 from jielong.core.errors import ConfigError
 from jielong.evaluation.markup import quantity
-from jielong.generation.loading import SHAPE, find_model
+from jielong.generation.loading import GGUF, find_model, read_shape
 from jielong.model.config import ModelConfig
 from jielong.model.published import PUBLISHED, Published
 from jielong.model.sizes import TRAINING, forward_flops, memory, parameters
@@ -58,9 +58,9 @@ def print_sizes(models: Iterable[Sized], console: Console) -> None:
 
 def _find(name: str, vocab_size: int | None) -> list[Sized]:
     path = Path(name)
-    if name and path.is_dir():
-        folder, called = find_model(path)
-        return [Sized(called, configs.load(ModelConfig, folder / SHAPE))]
+    if name and (path.is_dir() or path.suffix == GGUF):
+        place, called = find_model(path)
+        return [Sized(called, read_shape(place))]
     if name and (path.suffix == ".toml" or path.exists()):
         return [Sized(path.stem, _planned(path, vocab_size))]
     found = [Sized(p.name, p.config, p) for p in PUBLISHED if p.name.startswith(name.lower())]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from jielong.baselines.recurrent import Recurrent
 from jielong.core.seeds import python_random
 from jielong.data.shards import Shard
 from jielong.data.tasks import FAMILIES, Item
@@ -21,7 +22,7 @@ from jielong.tokenizer.chat_template import render
 
 @torch.no_grad()
 def token_nats(
-    model: Transformer, shard: Shard, window: int = 256, batch: int = 16
+    model: Transformer | Recurrent, shard: Shard, window: int = 256, batch: int = 16
 ) -> NDArray[np.float64]:
     """-log p of each token of the shard, (N,), in nats; 0 for the first, which nothing precedes.
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from string import Template
 
 from jielong.core.files import write_atomic
+from jielong.core.run_dir import MANIFEST, open_run
 from jielong.evaluation import alignment_sections as alignment
 from jielong.evaluation import language_sections as language
+from jielong.evaluation.ladder_report import write_ladder_report
 from jielong.evaluation.markup import (
     Markup,
     duration,
@@ -49,6 +51,8 @@ ANSWERS = {
 
 def write_report(directory: Path) -> Path:
     """Write `report.html` into a run's or a quickstart's directory; returns its path."""
+    if (directory / MANIFEST).exists() and open_run(directory).manifest.get("stage") == "ladder":
+        return write_ladder_report(directory)
     path = directory / "report.html"
     write_atomic(path, render(gather(directory)))
     return path

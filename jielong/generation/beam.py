@@ -5,15 +5,14 @@ from collections.abc import Sequence
 import torch
 
 from jielong.generation.continuation import Continuation
+from jielong.generation.readers import Speaker
 from jielong.generation.sampling import Sampling
-from jielong.model.encoder_decoder import EncoderDecoder
-from jielong.model.transformer import Transformer
 from jielong.tokenizer.special_tokens import SPECIAL, SpecialTokens
 
 
 @torch.no_grad()
 def beam_search(
-    model: Transformer | EncoderDecoder,
+    model: Speaker,
     prompt: Sequence[int],
     sampling: Sampling,
     special: SpecialTokens = SPECIAL,
@@ -31,7 +30,7 @@ def beam_search(
     prefixes: list[list[int]] = [[]]
     finished: list[tuple[float, list[int]]] = []
     for length in range(1, steps + 1):
-        logp = rows.scores().log_softmax(dim=-1) + totals[:, None]
+        logp = rows.scores.log_softmax(dim=-1) + totals[:, None]
         best, places = logp.flatten().topk(min(2 * beams, logp.numel()))
         kept: list[tuple[float, int, int]] = []
         for place, (total, index) in enumerate(zip(best.tolist(), places.tolist(), strict=True)):

@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import nn
 
 from jielong.core.errors import ConfigError
 from jielong.core.seeds import generator
 from jielong.generation.beam import beam_search
 from jielong.generation.continuation import Continuation
 from jielong.generation.loading import Trained
+from jielong.generation.readers import Speaker
 from jielong.generation.sampling import Sampling, choose
-from jielong.model.encoder_decoder import EncoderDecoder
-from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import StreamDecoder
 from jielong.tokenizer.special_tokens import SPECIAL, SpecialTokens
 
@@ -31,7 +29,10 @@ class Completion:
 
 
 def generate(
-    assistant: Trained, prompts: Sequence[Sequence[int]], sampling: Sampling, batch: int = 128
+    assistant: Trained[Speaker],
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    batch: int = 128,
 ) -> list[Completion]:
     """Answer every prompt, `batch` rows at a time; shorter prompts are padded on the left.
 
@@ -57,7 +58,7 @@ def generate(
 
 
 def stream(
-    assistant: Trained, prompt: Sequence[int], sampling: Sampling
+    assistant: Trained[Speaker], prompt: Sequence[int], sampling: Sampling
 ) -> Iterator[tuple[str, Completion]]:
     """Answer one prompt as it is made: a pair of (new text, the completion so far) for each token.
 
@@ -94,7 +95,7 @@ def stream(
 
 @torch.no_grad()
 def decode(
-    model: Transformer | EncoderDecoder,
+    model: Speaker,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     first_row: int = 0,
@@ -110,7 +111,7 @@ def decode(
     uniforms = _uniforms(sampling.seed, first_row, len(prompts), steps).to(device)
     rows = torch.arange(len(prompts), device=device)
     for step in range(steps):
-        tokens, logps = choose(growing.scores(), sampling, uniforms[rows, step])
+        tokens, logps = choose(growing.scores, sampling, uniforms[rows, step])
         yield from zip(rows.tolist(), tokens.tolist(), logps.tolist(), strict=True)
         going = (tokens != special.eos) & (step + 1 < growing.room)
         if not going.any():
@@ -129,7 +130,7 @@ def _extend(completion: Completion, token: int, logp: float, eos: int) -> None:
         completion.finish = "stop"
 
 
-def _beam(assistant: Trained, prompt: Sequence[int], sampling: Sampling) -> Completion:
+def _beam(assistant: Trained[Speaker], prompt: Sequence[int], sampling: Sampling) -> Completion:
     special = assistant.tokenizer.special
     ids, score = beam_search(assistant.model, prompt, sampling, special)
     ended = bool(ids) and ids[-1] == special.eos
@@ -158,7 +159,7 @@ def _held(text: str, stops: Sequence[str]) -> int:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def _evaluating(model: Speaker) -> Iterator[None]:
     """Dropout off inside the block; the model's mode is given back after it."""
     was_training = model.training
     model.eval()

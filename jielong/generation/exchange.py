@@ -1,10 +1,12 @@
-"""Models in and out: other programs' folders become ours, and ours become theirs."""
+"""Models in and out: other programs' models become ours, and ours become theirs."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -12,11 +14,14 @@ from safetensors.torch import save_file
 from jielong.core import config as configs
 from jielong.core.errors import RunDirectoryError
 from jielong.core.files import new_folder, write_atomic
-from jielong.generation.loading import SHAPE, WEIGHTS, Assistant, find_model, load_assistant
+from jielong.generation.loading import GGUF, SHAPE, WEIGHTS, Assistant, find_model, load_assistant
 from jielong.generation.matching import GENERATION
+from jielong.model.formats import gguf_file
+from jielong.model.formats.gguf import write_gguf
 from jielong.model.formats.hugging_face import is_hugging_face, write_model
 from jielong.model.formats.safetensors_files import MAX_SHARD_BYTES
 from jielong.tokenizer.bpe import FILE
+from jielong.tokenizer.gguf import from_keys, to_keys
 from jielong.tokenizer.standard_files import CONFIG, TEMPLATE, to_text
 
 Dtype = Literal["f32", "f16", "bf16"]
@@ -26,16 +31,19 @@ _THEIRS = (FILE, CONFIG, TEMPLATE, GENERATION)
 
 
 def import_model(source: Path, out: Path) -> Assistant:
-    """Make a model folder of ours, at `out`, from a folder in the layout of Hugging Face."""
-    folder, _ = find_model(source)
-    if not is_hugging_face(folder):
+    """Make a model folder of ours, at `out`, from a folder of Hugging Face's layout or a GGUF file.
+
+    Raises `RunDirectoryError` when `out` holds something, or the model is ours already.
+    """
+    place, _ = find_model(source)
+    if place.suffix != GGUF and not is_hugging_face(place):
         raise RunDirectoryError(f"{source}: is a model of ours already: use it as it is")
     with _new(out) as made:
-        assistant = load_assistant(folder)
+        assistant = load_assistant(place)
         weights = {name: tensor.cpu() for name, tensor in assistant.model.state_dict().items()}
         save_file(weights, made / WEIGHTS)
         write_atomic(made / SHAPE, configs.dumps(assistant.model.config))
-        _copy_tokenizer(folder, made)
+        _write_tokenizer(place, assistant, made)
         if not (made / GENERATION).exists():
             write_atomic(
                 made / GENERATION, to_text({"eos_token_id": assistant.tokenizer.special.eos})
@@ -51,9 +59,9 @@ def export_folder(
     Raises `ConfigError` when it has a shape that none of the families in `jielong.model.formats`
     has.
     """
-    folder, _ = find_model(model)
+    place, _ = find_model(model)
     with _new(out) as made:
-        assistant = load_assistant(folder)
+        assistant = load_assistant(place)
         special = assistant.tokenizer.special
         ids = {"bos_token_id": special.bos, "eos_token_id": special.eos}
         ids |= {"pad_token_id": special.pad}
@@ -66,10 +74,26 @@ def export_folder(
             extra=known,
         )
         write_atomic(made / GENERATION, to_text(known))
-        if assistant.tokenizer.layout is None:
-            assistant.tokenizer.save(made, adds_bos=True)
-        else:
-            _copy_tokenizer(folder, made)  # and how to generate, if its makers said
+        _write_tokenizer(place, assistant, made)  # and how to generate, if its makers said
+    return assistant
+
+
+def export_gguf(model: Path, out: Path, *, dtype: gguf_file.Dtype = "f32") -> Assistant:
+    """Write a model and its tokenizer as one file for llama.cpp and what is built on it.
+
+    Raises `RunDirectoryError` when the file is there already, `ConfigError` when llama.cpp has no
+    architecture of the model's shape.
+    """
+    if out.exists():
+        raise RunDirectoryError(f"{out}: holds something already: give a new file")
+    place, _ = find_model(model)
+    assistant = load_assistant(place)
+    config = assistant.model.config
+    with TemporaryDirectory() as folder:
+        _write_tokenizer(place, assistant, Path(folder))
+        content, settings = _read(Path(folder))
+    keys = to_keys(content, settings, config.vocab_size, str(model))
+    write_gguf(out, config, assistant.model.state_dict(), keys, dtype=dtype)
     return assistant
 
 
@@ -81,7 +105,24 @@ def _new(out: Path) -> Iterator[Path]:
         yield made
 
 
-def _copy_tokenizer(folder: Path, out: Path) -> None:
-    for name in _THEIRS:
-        if (folder / name).exists():
-            shutil.copyfile(folder / name, out / name)
+def _write_tokenizer(place: Path, assistant: Assistant, out: Path) -> None:
+    """The tokenizer's files: ours as we write them, another maker's as they were."""
+    if assistant.tokenizer.layout is None:
+        assistant.tokenizer.save(out, adds_bos=True)
+    elif place.suffix == GGUF:
+        keys = gguf_file.open_gguf(place).metadata
+        for name, content in zip((FILE, CONFIG), from_keys(keys, str(place)), strict=True):
+            write_atomic(out / name, to_text(content))
+    else:
+        for name in _THEIRS:
+            if (place / name).exists():
+                shutil.copyfile(place / name, out / name)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a tokenizer's files hold, its template put where `tokenizer_config.json` has it."""
+    content = json.loads((folder / FILE).read_bytes())
+    settings = json.loads((folder / CONFIG).read_bytes()) if (folder / CONFIG).exists() else {}
+    if (folder / TEMPLATE).exists():
+        settings["chat_template"] = (folder / TEMPLATE).read_text(encoding="utf-8")
+    return content, settings

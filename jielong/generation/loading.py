@@ -1,37 +1,64 @@
 """Finished models on disk: `model.toml`, `model.safetensors` and `tokenizer.json` in one folder.
 
-A finished run keeps its model in `RUN/model`. A folder in the layout of Hugging Face is a model as
-well. The model and the tokenizer meet here for the first time; below this room they know each other
-as integers only.
+A finished run keeps its model in `RUN/model`. What came before the transformer lies there too:
+`recurrent.toml` or `seq2seq.toml` with weights, or the counts in `ngram.npz`. A folder in the
+layout of Hugging Face and a GGUF file are models as well. The model and the tokenizer meet here for
+the first time; below this room they know each other as integers only.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
+from jielong.baselines import rules
+from jielong.baselines.ngram import NgramModel
+from jielong.baselines.recurrent import Recurrent, RecurrentConfig
+from jielong.baselines.rules import RuleTable
+from jielong.baselines.seq2seq import Seq2Seq, Seq2SeqConfig
 from jielong.core import config as configs
 from jielong.core.device import default_device
 from jielong.core.errors import CheckpointError, ConfigError, RunDirectoryError
 from jielong.core.files import sha256_file, write_atomic
 from jielong.core.run_dir import MANIFEST, open_run
-from jielong.generation.matching import matching_tokenizer
+from jielong.generation.matching import matched, matching_tokenizer
+from jielong.generation.readers import (
+    NO_LIMIT,
+    NgramSpeaker,
+    RuleSpeaker,
+    Speaker,
+    context_of,
+    size_of,
+)
 from jielong.model.config import ModelConfig, Objective
 from jielong.model.encoder_decoder import EncoderDecoder
+from jielong.model.formats import families, gguf_architectures
+from jielong.model.formats.gguf import read_gguf
+from jielong.model.formats.gguf_file import open_gguf
 from jielong.model.formats.hugging_face import is_hugging_face, read_model
 from jielong.model.formats.safetensors_files import refuse_pickled
+from jielong.model.formats.settings import Settings
 from jielong.model.heads import ScalarModel
 from jielong.model.task_model import TaskModel
 from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import Tokenizer
+from jielong.tokenizer.gguf import from_keys
+from jielong.tokenizer.special_tokens import SPELLINGS
 
 FOLDER = "model"
-M = TypeVar("M", bound=nn.Module)
-SHAPE, WEIGHTS = "model.toml", "model.safetensors"
+SHAPE, WEIGHTS, COUNTS = "model.toml", "model.safetensors", "ngram.npz"
+GGUF = ".gguf"
+BASELINES: dict[str, tuple[type, type]] = {
+    "recurrent.toml": (Recurrent, RecurrentConfig),
+    "seq2seq.toml": (Seq2Seq, Seq2SeqConfig),
+}
+"""The shape file of each baseline with weights: its module and its configuration."""
+RULES = "rules"
+"""What names our own table of rules where a model is asked for."""
 _USES: dict[Objective, str] = {
     "causal": "a causal model, which continues texts: ask it with jielong generate",
     "masked": "a masked model, which fills gaps: ask it with jielong evaluate --fill",
@@ -39,31 +66,32 @@ _USES: dict[Objective, str] = {
     "encoder_decoder": "an encoder-decoder, which continues texts: ask it with jielong generate",
 }
 
+N = TypeVar("N", bound=nn.Module)
+M_co = TypeVar("M_co", bound=Speaker, covariant=True)
+Network = Transformer | EncoderDecoder | ScalarModel | TaskModel | Recurrent | Seq2Seq
+
 
 @dataclass(frozen=True)
-class Trained:
-    """A finished model of any objective, its tokenizer, and what to call it."""
+class Trained(Generic[M_co]):
+    """A finished model, its tokenizer, and what to call it."""
 
     name: str
-    model: Transformer | EncoderDecoder
+    model: M_co
     tokenizer: Tokenizer
 
     @property
     def context(self) -> int:
         """How many tokens the model can see."""
-        return self.model.config.context
+        return context_of(self.model)
 
     def describe(self) -> str:
         """One line for a person."""
-        parameters = sum(p.numel() for p in self.model.parameters())
-        return f"{self.name}: {parameters / 1e6:.1f}M parameters, context {self.context} tokens"
+        reach = "any context" if self.context >= NO_LIMIT else f"context {self.context} tokens"
+        return f"{self.name}: {size_of(self.model)}, {reach}"
 
 
-@dataclass(frozen=True)
-class Assistant(Trained):
-    """What answers: a model that reads left to right."""
-
-    model: Transformer
+Assistant = Trained[Transformer]
+"""A model that reads left to right: what is taught to answer."""
 
 
 def make_model(config: ModelConfig) -> Transformer | EncoderDecoder:
@@ -72,74 +100,133 @@ def make_model(config: ModelConfig) -> Transformer | EncoderDecoder:
     return EncoderDecoder(config) if is_pair else Transformer(config)
 
 
-def save_model(
-    run: Path,
-    model: Transformer | EncoderDecoder | ScalarModel | TaskModel,
-    tokenizer: Tokenizer,
-) -> dict[str, str]:
+def save_model(run: Path, model: Network, tokenizer: Tokenizer) -> dict[str, str]:
     """Write a run's finished model to `run/model`; returns its hash, for the run's manifest."""
     folder = run / FOLDER
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomic(folder / WEIGHTS, save(weights))
-    write_atomic(folder / SHAPE, configs.dumps(model.config))
+    shape = next((file for file, (kind, _) in BASELINES.items() if type(model) is kind), SHAPE)
+    write_atomic(folder / shape, configs.dumps(model.config))
     tokenizer.save(folder)
     return {"model_sha256": sha256_file(folder / WEIGHTS)}
 
 
+def save_ngram(run: Path, model: NgramModel, tokenizer: Tokenizer) -> None:
+    """Write a run's finished n-gram model to `run/model`."""
+    model.save(run / FOLDER / COUNTS)
+    tokenizer.save(run / FOLDER)
+
+
+def load_speaker(path: Path | str) -> Trained[Speaker]:
+    """Load whatever continues a text: a model of any kind, or a table of rules.
+
+    A file `*.toml` is such a table, and the word "rules" means our own. Raises `ConfigError` for a
+    model that was trained to do something else.
+    """
+    path = Path(path)
+    if path.suffix == ".toml" and not path.is_dir():
+        return load_rules(path)
+    if str(path) == RULES and not path.exists():
+        return load_rules(rules.SHIPPED)
+    folder, name = find_model(path)
+    if (folder / COUNTS).exists():
+        ngram = NgramModel.load(folder / COUNTS)
+        return Trained(name, NgramSpeaker(ngram), matching_tokenizer(folder, ngram.vocab_size))
+    for file, (kind, shape) in BASELINES.items():
+        if (folder / file).exists():
+            model = _load_into(kind(configs.load(shape, folder / file)), folder)
+            tokenizer = matching_tokenizer(folder, model.config.vocab_size)
+            return Trained(name, model.eval(), tokenizer)
+    return load_trained(path, "causal", "prefix", "encoder_decoder")
+
+
+def load_rules(path: Path) -> Trained[RuleSpeaker]:
+    """What answers by a table of rules; its tokens are bytes, for it knows no words."""
+    tokenizer = Tokenizer.train((), len(SPELLINGS) + 256)
+    return Trained(path.stem, RuleSpeaker(RuleTable.load(path), tokenizer), tokenizer)
+
+
 def load_assistant(path: Path | str) -> Assistant:
-    """Load what answers: a finished run, a quickstart directory, or a model folder, ours or not."""
-    trained = load_trained(path, "causal")
+    """Load what can be taught: the causal model of a run, a quickstart directory or a folder."""
+    return load_transformer(path, "causal")
+
+
+def load_transformer(path: Path | str, *objectives: Objective) -> Trained[Transformer]:
+    """Load a model that is one stack of layers, trained for one of `objectives`."""
+    trained = load_trained(path, *objectives)
     assert isinstance(trained.model, Transformer)
-    return Assistant(trained.name, trained.model, trained.tokenizer)
+    return Trained(trained.name, trained.model, trained.tokenizer)
 
 
-def load_trained(path: Path | str, *objectives: Objective) -> Trained:
+def load_trained(path: Path | str, *objectives: Objective) -> Trained[Transformer | EncoderDecoder]:
     """Load the model of a finished run, a quickstart directory, or a model folder, ours or not.
 
     Raises `ConfigError` when it was trained to do something else than `objectives`.
     """
-    folder, name = find_model(Path(path))
-    if is_hugging_face(folder):
-        model = read_model(folder).to(default_device())
-    else:
-        config = configs.load(ModelConfig, folder / SHAPE)
-        _check_objective(config, objectives, path)
-        model = _load_into(make_model(config), folder)
-    _check_objective(model.config, objectives, path)
-    return Trained(name, model.eval(), matching_tokenizer(folder, model.config))
-
-
-def _check_objective(config: ModelConfig, wanted: Collection[Objective], path: Path | str) -> None:
-    if config.objective not in wanted:
+    place, name = find_model(Path(path))
+    config = read_shape(place)
+    if config.objective not in objectives:
         raise ConfigError(f"{path}: {_USES[config.objective]}")
+    if place.suffix == GGUF:
+        model, tokenizer = _read_gguf(place)
+        return Trained(name, model.to(default_device()), tokenizer)
+    theirs = is_hugging_face(place)
+    model = read_model(place) if theirs else _load_into(make_model(config), place)
+    tokenizer = matching_tokenizer(place, config.vocab_size)
+    return Trained(name, model.to(default_device()).eval(), tokenizer)
+
+
+def read_shape(place: Path) -> ModelConfig:
+    """The shape of a model, given what `find_model` says of where it is."""
+    if place.suffix == GGUF:
+        return gguf_architectures.read_config(open_gguf(place))[1]
+    if is_hugging_face(place):
+        return families.read_config(Settings.load(place))[1]
+    if not (place / SHAPE).exists():
+        raise ConfigError(f"{place}: is no transformer: ask it with jielong generate or chat")
+    return configs.load(ModelConfig, place / SHAPE)
+
+
+def _read_gguf(file: Path) -> tuple[Transformer, Tokenizer]:
+    config, weights, keys = read_gguf(file)
+    content, settings = from_keys(keys, str(file))
+    with torch.device("meta"):
+        model = Transformer(config)
+    model.load_state_dict(weights, assign=True)
+    end = keys.get("tokenizer.ggml.eos_token_id")
+    tokenizer = Tokenizer.parse(content, settings, str(file))
+    ends = [] if end is None else [end]
+    return model.eval(), matched(tokenizer, config.vocab_size, ends, file)
 
 
 def load_reward_model(path: Path | str) -> tuple[ScalarModel, Tokenizer]:
     """Load a finished reward model and the tokenizer it reads with."""
     folder, _ = find_model(Path(path))
     model = _load_into(ScalarModel(configs.load(ModelConfig, folder / SHAPE)), folder)
-    return model.eval(), matching_tokenizer(folder, model.config)
+    return model.eval(), matching_tokenizer(folder, model.config.vocab_size)
 
 
 def load_task_model(path: Path | str, classes: int | None) -> tuple[TaskModel, Tokenizer]:
     """Load a finished model with a task head, and the tokenizer it reads with."""
     folder, _ = find_model(Path(path))
     model = _load_into(TaskModel(configs.load(ModelConfig, folder / SHAPE), classes), folder)
-    return model.eval(), matching_tokenizer(folder, model.config)
+    return model.eval(), matching_tokenizer(folder, model.config.vocab_size)
 
 
 def find_model(path: Path) -> tuple[Path, str]:
-    """The model folder that `path` means, and a name for it.
+    """The model folder, or GGUF file, that `path` means, and a name for it.
 
     A quickstart directory means its last aligned stage. Raises `RunDirectoryError` for a path that
     holds no model, or a run that has not finished.
     """
     refuse_pickled(path)
+    if path.suffix == GGUF and path.is_file():
+        return path, path.stem
     if not path.is_dir():
         raise RunDirectoryError(f"{path}: no such directory: give a run directory with a model")
-    if (path / SHAPE).exists() or is_hugging_face(path):
+    if _holds_model(path):
         return path, path.resolve().name if path.name != FOLDER else path.resolve().parent.name
-    if (path / FOLDER / SHAPE).exists():
+    if _holds_model(path / FOLDER):
         return path / FOLDER, path.resolve().name
     if not (path / MANIFEST).exists():
         raise RunDirectoryError(f"{path}: holds no model: give a run directory that has one")
@@ -152,7 +239,12 @@ def find_model(path: Path) -> tuple[Path, str]:
     )
 
 
-def _load_into(model: M, folder: Path) -> M:
+def _holds_model(folder: Path) -> bool:
+    ours = (SHAPE, COUNTS, *BASELINES)
+    return any((folder / file).exists() for file in ours) or is_hugging_face(folder)
+
+
+def _load_into(model: N, folder: Path) -> N:
     file = folder / WEIGHTS
     _verify(folder)
     try:

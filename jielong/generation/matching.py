@@ -1,11 +1,11 @@
 """The tokenizer of a model folder, made sure to be the model's own."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jielong.core.errors import CheckpointError
-from jielong.model.config import ModelConfig
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.imported import Layout
 
@@ -14,26 +14,33 @@ GENERATION = "generation_config.json"
 _SPARE = 0.1
 
 
-def matching_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
+def matching_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     """The tokenizer of a model folder; raises `CheckpointError` when it is another model's."""
-    tokenizer = Tokenizer.load(folder)
+    return matched(Tokenizer.load(folder), vocab_size, _listed_ends(folder), folder)
+
+
+def matched(tokenizer: Tokenizer, vocab_size: int, ends: Sequence[int], where: Path) -> Tokenizer:
+    """A tokenizer, told how its model ends a text and whether it knows conversations.
+
+    `ends` are the tokens that end a text by the makers' settings. Raises `CheckpointError` when the
+    sizes say that it is another model's.
+    """
     if tokenizer.layout is None:
-        size, fits = tokenizer.vocab_size, tokenizer.vocab_size == config.vocab_size
+        size, fits = tokenizer.vocab_size, tokenizer.vocab_size == vocab_size
     else:
         size = tokenizer.layout.size
-        fits = (1 - _SPARE) * config.vocab_size <= size <= config.vocab_size
+        fits = (1 - _SPARE) * vocab_size <= size <= vocab_size
     if not fits:
         raise CheckpointError(
-            f"{folder}: the tokenizer has {size} entries and the model {config.vocab_size}: they "
+            f"{where}: the tokenizer has {size} entries and the model {vocab_size}: they "
             "do not belong together; copy both from one place"
         )
     if tokenizer.layout is None:
         return tokenizer
-    return _adapted(tokenizer, tokenizer.layout, config.vocab_size, folder)
+    return _adapted(tokenizer, tokenizer.layout, vocab_size, ends)
 
 
-def _adapted(tokenizer: Tokenizer, layout: Layout, size: int, folder: Path) -> Tokenizer:
-    """An imported tokenizer, told how its model ends a text and whether it knows conversations."""
+def _adapted(tokenizer: Tokenizer, layout: Layout, size: int, ends: Sequence[int]) -> Tokenizer:
     # Late: it takes a while to import, and most models are ours.
     from jielong.tokenizer import foreign_template
 
@@ -43,7 +50,6 @@ def _adapted(tokenizer: Tokenizer, layout: Layout, size: int, folder: Path) -> T
         eos = eos if end is None else end
     elif tokenizer.special.assistant >= layout.size:  # a role that was added, which nobody taught
         template = foreign_template.NO_TEMPLATE
-    ends = _listed_ends(folder)
     eos = ends[0] if ends and eos not in ends else eos
     return tokenizer.adapt(size=size, eos=eos, template=template)
 

@@ -20,7 +20,8 @@ from jielong.core.progress import say
 from jielong.core.seeds import derive
 from jielong.generation.conversation import fit
 from jielong.generation.engine import stream
-from jielong.generation.loading import Assistant
+from jielong.generation.loading import Trained
+from jielong.generation.readers import Speaker
 from jielong.generation.sampling import Sampling
 from jielong.tokenizer.chat_template import Message
 
@@ -40,7 +41,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def chat(
-    assistant: Assistant,
+    assistant: Trained[Speaker],
     sampling: Sampling,
     *,
     input: TextIO | TextIOBase | None = None,
@@ -76,7 +77,7 @@ def chat(
 
 @dataclass
 class _Session:
-    assistant: Assistant
+    assistant: Trained[Speaker]
     sampling: Sampling
     console: Console
     messages: list[Message] = field(default_factory=list)

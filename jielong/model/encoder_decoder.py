@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from jielong.model.attention import Memory
+from jielong.model.attention import CrossAttention, Memory
 from jielong.model.config import ModelConfig
 from jielong.model.kv_cache import KVCache
 from jielong.model.transformer import Transformer
@@ -36,7 +36,8 @@ class EncoderDecoder(nn.Module):
     ) -> Memory:
         """What the decoder's layers attend to; `is_token` is False on padding of `source`."""
         states = self.encoder.hidden(source, is_token=is_token)
-        pairs = [block.cross.remember(states) for block in self.decoder.blocks]
+        layers = (part for part in self.decoder.modules() if isinstance(part, CrossAttention))
+        pairs = [layer.remember(states) for layer in layers]
         keys, values = zip(*pairs, strict=True)
         return Memory(keys, values, None if is_token is None else is_token[:, None, None])
 

@@ -13,7 +13,9 @@ A string holds one or more of them, `*n` repeating one, and is cycled over the l
 definition itself; `sparse_attention` computes the same without making a mask over all pairs.
 """
 
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -61,6 +63,17 @@ def parse(text: str) -> tuple[Pattern, ...]:
     if not patterns:
         raise ValueError(f"{text!r}: names no pattern: must be {GRAMMAR}")
     return tuple(patterns)
+
+
+def shortest(layers: Sequence[str]) -> str:
+    """The string for layers of those patterns: repeats counted, rounds after the first left out."""
+    period = next(
+        n
+        for n in range(1, len(layers) + 1)
+        if all(layer == layers[i % n] for i, layer in enumerate(layers))
+    )
+    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(layers[:period])]
+    return " ".join(kind if length == 1 else f"{kind}*{length}" for kind, length in runs)
 
 
 def of_layer(patterns: tuple[Pattern, ...], layer: int) -> Pattern:

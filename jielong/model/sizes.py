@@ -56,14 +56,14 @@ class Memory:
         return self.weights + self.gradients + self.optimizer
 
 
-def parameters(config: ModelConfig, *, pair: bool = False) -> Parameters:
-    """The parameters of `Transformer(config)`, counted by their shapes; of a `pair`, see below.
+def parameters(config: ModelConfig) -> Parameters:
+    """The parameters of a model, counted by their shapes.
 
-    A pair is `EncoderDecoder(config)`: two stacks with one embedding of tokens, and in each layer
-    of the second a third attention, with a norm (two, where norms are on both sides).
+    An encoder-decoder has two stacks with one embedding of tokens, and in each layer of the second
+    a third attention, with a norm (two, where norms are on both sides).
     """
     C, V, L = config.width, config.vocab_size, config.n_layer
-    stacks, attentions = _counts(pair)
+    stacks, attentions = _counts(config)
     rows = config.segments + (config.context if config.positions == "learned" else 0)
     norm = C if config.norm == "rms" else 2 * C
     for_each = 2 if config.norm_place == "both" else 1
@@ -79,23 +79,23 @@ def parameters(config: ModelConfig, *, pair: bool = False) -> Parameters:
     )
 
 
-def forward_flops(config: ModelConfig, tokens: int | None = None, *, pair: bool = False) -> int:
+def forward_flops(config: ModelConfig, tokens: int | None = None) -> int:
     """FLOPs that one token costs on average, in a row of `tokens` (the context unless given).
 
     2 for each weight of a matrix that multiplies it, and 4 D for each key that a head looks at: the
     product with the query and that with the value (arXiv:2204.02311, appendix B, which however
     counts all T keys; here each position has those that its layer's pattern shows it). The scores
     over the vocabulary are counted; looking up an embedding, norms, softmax and activation
-    functions are not. `TRAINING` times as many train. Of a `pair`, what one token of the source and
-    one of the target cost together, both rows being of that length.
+    functions are not. `TRAINING` times as many train. Of an encoder-decoder, what one token of the
+    source and one of the target cost together, both rows being of that length.
     """
     T = config.context if tokens is None else tokens
-    matrices = _inner_matrices(config, pair) + config.vocab_size * config.width
+    matrices = _inner_matrices(config) + config.vocab_size * config.width
     pairs = sum(
         pairs_seen(config.pattern(layer), T, causal=not config.bidirectional)
         for layer in range(config.n_layer)
     )
-    if pair:  # all of the source, by itself and by the target
+    if _is_pair(config):  # all of the source, by itself and by the target
         pairs += 2 * config.n_layer * T * T
     return 2 * matrices + 4 * config.n_head * config.head_dim * pairs // T
 
@@ -117,7 +117,7 @@ def pairs_seen(pattern: Pattern, tokens: int, *, causal: bool = True) -> int:
     return band + (earlier_blocks if pattern.kind == "strided" else 0)
 
 
-def memory(config: ModelConfig, *, pair: bool = False, optimizer: Optimizer = "adamw") -> Memory:
+def memory(config: ModelConfig, *, optimizer: Optimizer = "adamw") -> Memory:
     """What a model takes in memory, in float32, as our training keeps it.
 
     AdamW keeps two moments of each parameter; Muon keeps one of each matrix inside the blocks, and
@@ -125,24 +125,24 @@ def memory(config: ModelConfig, *, pair: bool = False, optimizer: Optimizer = "a
     pass: the inputs of each norm, matrix, activation function and attention, and the
     log-probabilities over the vocabulary. It is as if kernels of attention keep no T x T scores,
     and nothing is computed twice to save memory; dropout's masks are not counted. `kv_cache` holds
-    keys and values of all layers, those of sliding windows at full length. Of a `pair`, these two
-    are for one token of the source and one of the target together.
+    keys and values of all layers, those of sliding windows at full length. Of an
+    encoder-decoder, these two are for one token of the source and one of the target together.
     """
-    stacks, _ = _counts(pair)
-    count = parameters(config, pair=pair).total
-    moments = 2 * count - (_inner_matrices(config, pair) if optimizer == "muon" else 0)
+    stacks, _ = _counts(config)
+    count = parameters(config).total
+    moments = 2 * count - (_inner_matrices(config) if optimizer == "muon" else 0)
     return Memory(
         weights=NUMBER * count,
         gradients=NUMBER * count,
         optimizer=NUMBER * moments,
-        activations=NUMBER * _activations(config, pair),
+        activations=NUMBER * _activations(config),
         kv_cache=NUMBER * stacks * 2 * config.n_layer * config.n_kv_head * config.head_dim,
     )
 
 
-def _activations(config: ModelConfig, pair: bool) -> int:
+def _activations(config: ModelConfig) -> int:
     """Numbers that are kept for each token."""
-    stacks, attentions = _counts(pair)
+    stacks, attentions = _counts(config)
     C, F = config.width, config.ffn_width
     queries, keys = config.n_head * config.head_dim, config.n_kv_head * config.head_dim
     kept = 2 if config.norm == "rms" else 1  # by a norm: x, and x / rms(x) before its gain
@@ -158,14 +158,18 @@ def _activations(config: ModelConfig, pair: bool) -> int:
     return config.n_layer * in_layer + stacks * at_the_end + config.vocab_size
 
 
-def _counts(pair: bool) -> tuple[int, int]:
+def _counts(config: ModelConfig) -> tuple[int, int]:
     """Stacks of layers, and attentions in all stacks' n-th layer."""
-    return (2, 3) if pair else (1, 1)
+    return (2, 3) if _is_pair(config) else (1, 1)
 
 
-def _inner_matrices(config: ModelConfig, pair: bool) -> int:
+def _is_pair(config: ModelConfig) -> bool:
+    return config.objective == "encoder_decoder"
+
+
+def _inner_matrices(config: ModelConfig) -> int:
     """Weights that multiply, inside the blocks."""
-    stacks, attentions = _counts(pair)
+    stacks, attentions = _counts(config)
     return config.n_layer * (
         attentions * _attention_matrices(config) + stacks * _feed_forward_matrices(config)
     )
@@ -186,7 +190,7 @@ def _attention_matrices(config: ModelConfig) -> int:
 
 def _attention_biases(config: ModelConfig) -> int:
     qkv = (config.n_head + 2 * config.n_kv_head) * config.head_dim
-    return {"none": 0, "qkv": qkv, "all": qkv + config.width}[config.bias]
+    return {"none": 0, "qkv": qkv}.get(config.bias, qkv + config.width)
 
 
 def _feed_forward_matrices(config: ModelConfig) -> int:

@@ -36,6 +36,8 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(
             Block(config, layer, cross=cross) for layer in range(config.n_layer)
         )
+        kinds = [config.pattern(layer).kind for layer in range(config.n_layer)]
+        self.windowed = [kind == "sliding" for kind in kinds]
         # With norms after each sub-layer the last one has been applied already.
         self.norm = nn.Identity() if config.norm_place == "post" else make_norm(config)
         self.head = None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
@@ -75,8 +77,8 @@ class Transformer(nn.Module):
         )
         x = self._embed(ids, sight.queries, documents, segments, cache)
         angles = [rotary(sight.queries) for rotary in self.rotaries]
-        for block in self.blocks:
-            local = len(angles) > 1 and block.attention.pattern.kind == "sliding"
+        for block, is_windowed in zip(self.blocks, self.windowed, strict=True):
+            local = len(angles) > 1 and is_windowed
             x = block(x, angles[local] if angles else None, sight, cache, memory)
         if cache is not None:
             cache.length += ids.shape[1]
@@ -133,7 +135,7 @@ class Transformer(nn.Module):
         if self.config.positions == "learned":
             x = x + self.position_embedding(positions)
         elif self.config.positions == "sinusoidal":
-            x = x + self.sinusoids[positions]
+            x = x + self.get_buffer("sinusoids")[positions]
         if self.config.segments:
             x = x + self.segment_embedding(
                 self._turns(ids, cache) if segments is None else segments

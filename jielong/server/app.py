@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from jielong import __version__
 from jielong.core.errors import ConfigError
 from jielong.core.progress import say
-from jielong.generation.loading import Assistant, load_assistant
+from jielong.generation.loading import Trained, load_speaker
+from jielong.generation.readers import Speaker
 from jielong.server.engine_thread import EngineThread
 from jielong.server.errors import ApiError, on_api_error, on_http_error
 from jielong.server.guard import Guard
@@ -27,7 +28,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def create_app(
-    assistant: Assistant,
+    assistant: Trained[Speaker],
     *,
     waiting: int = 32,
     max_body_bytes: int = 2 * 1024 * 1024,
@@ -65,7 +66,7 @@ def create_app(
 def serve(model: Path, host: str = "127.0.0.1", port: int = 8000) -> None:
     """Serve the model at `model` until Ctrl-C; port 0 takes any free one."""
     with _listen(host, port) as listener:
-        assistant = load_assistant(model)
+        assistant = load_speaker(model)
         hosts = {host, socket.gethostname(), f"{socket.gethostname()}.local"}
         server = make_server(create_app(assistant, hosts=hosts))
         shown_host = f"[{host}]" if ":" in host else host
@@ -119,7 +120,7 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _fingerprint(assistant: Assistant) -> str:
+def _fingerprint(assistant: Trained[Speaker]) -> str:
     """Changes when an answer to the same request and seed might."""
     digest = hashlib.sha256(__version__.encode())
     for piece in assistant.tokenizer.token_bytes:

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Sequence
 
 from jielong.core.errors import JielongError
 from jielong.generation.engine import Completion, stream
-from jielong.generation.loading import Assistant
+from jielong.generation.loading import Trained
+from jielong.generation.readers import Speaker
 from jielong.generation.sampling import Sampling
 
 _log = logging.getLogger("jielong.server")
@@ -79,7 +80,7 @@ class Job:
 class EngineThread:
     """The worker and its queue of at most `waiting` jobs behind the one that is being answered."""
 
-    def __init__(self, assistant: Assistant, waiting: int) -> None:
+    def __init__(self, assistant: Trained[Speaker], waiting: int) -> None:
         self.assistant = assistant
         self._waiting = waiting
         self._jobs: deque[Job] = deque()

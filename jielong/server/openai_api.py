@@ -15,7 +15,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from jielong.core.errors import JielongError
 from jielong.generation.engine import Completion
-from jielong.generation.loading import Assistant
+from jielong.generation.loading import Trained
+from jielong.generation.readers import Speaker
 from jielong.generation.sampling import Sampling
 from jielong.server.engine_thread import EngineClosedError, EngineThread, Job, QueueFullError
 from jielong.server.errors import ApiError, busy, internal, shown
@@ -33,7 +34,7 @@ _STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 class Service:
     """What the routes share."""
 
-    assistant: Assistant
+    assistant: Trained[Speaker]
     engine: EngineThread
     fingerprint: str
     max_body_bytes: int

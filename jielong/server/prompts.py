@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from jielong.core.errors import ContextLengthError, DataError
 from jielong.generation.conversation import fit
-from jielong.generation.loading import Assistant
+from jielong.generation.loading import Trained
+from jielong.generation.readers import Speaker
 from jielong.server.errors import ApiError
 from jielong.tokenizer.chat_template import check, render
 
@@ -22,7 +23,7 @@ class Prompt:
 class Prompter:
     """Makes prompts for one assistant. A last assistant message is continued, not answered."""
 
-    def __init__(self, assistant: Assistant) -> None:
+    def __init__(self, assistant: Trained[Speaker]) -> None:
         self._tokenizer = assistant.tokenizer
         self.context = assistant.context
         self._longest_token = max(map(len, assistant.tokenizer.token_bytes))

@@ -9,6 +9,7 @@ STAGES = {
     "reward": "jielong.stages.reward:RewardConfig",
     "ppo": "jielong.stages.ppo:PPOConfig",
     "evaluate": "jielong.stages.evaluate:EvaluateConfig",
+    "ladder": "jielong.stages.ladder:LadderConfig",
     "quickstart": "jielong.stages.quickstart:QuickstartConfig",
 }
 """Where each stage's configuration is; imported only when that stage is asked for."""

@@ -108,22 +108,31 @@ class Tokenizer:
         """
         file = path / FILE if path.is_dir() else path
         content = _read_json(file)
+        beside, template = (
+            file.with_name(name) for name in (standard_files.CONFIG, standard_files.TEMPLATE)
+        )
+        config = _read_json(beside) if beside.exists() else {}
+        if template.exists():
+            config["chat_template"] = template.read_text(encoding="utf-8")
+        return cls.parse(content, config, str(file))
+
+    @classmethod
+    def parse(cls, content: dict[str, Any], config: dict[str, Any], where: str) -> "Tokenizer":
+        """The tokenizer of a `tokenizer.json` and of the `tokenizer_config.json` beside it.
+
+        Raises `DataError`, beginning with `where`, when it is none.
+        """
         if not isinstance(content.get("model"), dict):
-            raise DataError(f"{file}: not a tokenizer (it has no model): make it anew")
-        beside = file.with_name(standard_files.CONFIG)
+            raise DataError(f"{where}: not a tokenizer (it has no model): make it anew")
         try:
             ours = standard_files.without_marks(content)
             if ours is not None:
                 return cls(tokenizers.Tokenizer.from_str(json.dumps(ours)))
-            config = _read_json(beside) if beside.exists() else {}
-            template = file.with_name(standard_files.TEMPLATE)
-            if template.exists():
-                config["chat_template"] = template.read_text(encoding="utf-8")
-            return cls(*imported.adopt(content, config, str(file)))
+            return cls(*imported.adopt(content, config, where))
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001 - the library raises bare Exception
-            raise DataError(f"{file}: not a tokenizer ({error}): make it anew") from None
+            raise DataError(f"{where}: not a tokenizer ({error}): make it anew") from None
 
     def save(self, path: Path, *, adds_bos: bool = False) -> None:
         """Write a standard `tokenizer.json`: to a file, or into a directory.

@@ -51,13 +51,13 @@ def test_parameters_are_those_of_the_built_model(parts: dict) -> None:
 @given(shapes())
 @settings(max_examples=30)
 def test_parameters_of_a_pair_are_those_of_the_built_one(parts: dict) -> None:
-    shape = ModelConfig(**parts | {"attention": "dense"})
+    shape = ModelConfig(**parts | {"attention": "dense", "objective": "encoder_decoder"})
     with torch.device("meta"):
         pair = EncoderDecoder(shape)
     found = dict.fromkeys(PARTS, 0)
     for name, parameter in pair.named_parameters():  # what two stacks share comes once
         found[part_of(name)] += parameter.numel()
-    assert dataclasses.asdict(parameters(shape, pair=True)) == found
+    assert dataclasses.asdict(parameters(shape)) == found
 
 
 @given(shapes(bidirectional=True), st.integers(1, 12))
@@ -80,14 +80,16 @@ def test_flops_are_those_that_torch_counts(parts: dict, tokens: int) -> None:
 @settings(max_examples=15)
 def test_flops_of_a_pair_are_those_that_torch_counts(parts: dict, tokens: int) -> None:
     """Torch counts keys of the target that cannot be seen, too."""
-    shape = ModelConfig(**parts | {"attention": "dense", "dropout": 0.0})
+    shape = ModelConfig(
+        **parts | {"attention": "dense", "dropout": 0.0, "objective": "encoder_decoder"}
+    )
     pair = EncoderDecoder(shape)
     ids = torch.zeros(1, tokens, dtype=torch.long)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         pair(ids, ids)
     hidden = shape.n_layer * tokens * (tokens - 1) // 2
     unseen = 4 * shape.n_head * shape.head_dim * hidden
-    found = forward_flops(shape, tokens, pair=True) * tokens
+    found = forward_flops(shape, tokens) * tokens
     assert found == counter.get_total_flops() - unseen
 
 

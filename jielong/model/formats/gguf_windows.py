@@ -1,10 +1,10 @@
 """Which layers see a window only: two keys of a GGUF file, and our pattern string."""
 
-import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from jielong.model import patterns
 from jielong.model.config import ModelConfig
 from jielong.model.formats.gguf_keys import Keys
 
@@ -33,7 +33,7 @@ def read_windows(keys: Keys, settings: Mapping[str, Any], *, possible: bool) -> 
         listed = [listed] * n_layer
     if not isinstance(listed, list) or len(listed) != n_layer:
         raise keys.refuse(_LAYERS, f"expected a number or a list of {n_layer}")
-    return _shortest([f"sliding:{window}" if windowed else "dense" for windowed in listed])
+    return patterns.shortest([f"sliding:{window}" if windowed else "dense" for windowed in listed])
 
 
 def write_windows(config: ModelConfig) -> dict[str, Any]:
@@ -54,12 +54,3 @@ def window_obstacles(config: ModelConfig, *, possible: bool) -> list[str]:
         if simple and (possible or not banded)
         else [f"attention: {json.dumps(config.attention)}"]
     )
-
-
-def _shortest(layers: list[str]) -> str:
-    """The pattern with its repeats counted, and without the rounds that follow the first."""
-    period = next(
-        n for n in itertools.count(1) if layers == (layers[:n] * len(layers))[: len(layers)]
-    )
-    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(layers[:period])]
-    return " ".join(kind if length == 1 else f"{kind}*{length}" for kind, length in runs)

@@ -1,9 +1,9 @@
 """Which layers see a window only: their list of layers, and our pattern string."""
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
+from jielong.model import patterns
 from jielong.model.config import ModelConfig
 from jielong.model.formats.settings import Settings
 
@@ -27,7 +27,7 @@ def read_layer_types(
     if not any(sliding):
         return "dense"
     window = settings.whole("sliding_window")
-    return _shortest([f"sliding:{window}" if windowed else "dense" for windowed in sliding])
+    return patterns.shortest([f"sliding:{window}" if windowed else "dense" for windowed in sliding])
 
 
 def write_layer_types(config: ModelConfig) -> dict[str, Any]:
@@ -46,15 +46,3 @@ def window_of(config: ModelConfig) -> int | None:
     if {pattern.kind for pattern in patterns} - {"dense", "sliding"} or len(windows) > 1:
         return None
     return windows.pop() if windows else 0
-
-
-def _shortest(layers: list[str]) -> str:
-    """The pattern with its repeats counted, and without the rounds that follow the first."""
-    count = len(layers)
-    period = next(
-        period
-        for period in range(1, count + 1)
-        if all(layers[i] == layers[i % period] for i in range(count))
-    )
-    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(layers[:period])]
-    return " ".join(kind if length == 1 else f"{kind}*{length}" for kind, length in runs)

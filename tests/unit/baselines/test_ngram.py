@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jielong.baselines.ngram import FALLBACK_DISCOUNTS, NgramModel, estimate_discounts
+from jielong.baselines.ngram import NgramModel
+from jielong.baselines.ngram_smoothing import FALLBACK_DISCOUNTS, estimate_discounts
 from jielong.core.errors import CheckpointError, ConfigError, DataError
 
 A, B, C = 0, 1, 2

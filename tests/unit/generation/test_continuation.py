@@ -59,7 +59,7 @@ def test_a_prompt_is_read_both_ways(kind: str) -> None:
     prompt = PROMPTS[0]
     own = scores(answering, prompt, [])[-1]
     rows = Continuation(answering.model, [prompt], 4, SPECIAL)
-    torch.testing.assert_close(rows.scores()[0], own, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(rows.scores[0], own, atol=1e-4, rtol=1e-4)
     if kind == "prefix":
         plain = answering.model(torch.tensor([prompt]))[0, -1]
         assert (plain - own).abs().max() > 1e-3
@@ -96,6 +96,6 @@ def test_rooms_of_a_source_and_its_answer_are_apart() -> None:
     assert rows.room.tolist() == [31, 31]
     prefix = Continuation(trained("prefix").model, [[1] * 20, [1, 5]], 100, SPECIAL)
     assert prefix.room.tolist() == [12, 30]
-    assert Continuation(model, [[1] * 31], 1, SPECIAL).scores().isfinite().all()
+    assert Continuation(model, [[1] * 31], 1, SPECIAL).scores.isfinite().all()
     with pytest.raises(ContextLengthError, match="the prompt has 32 tokens"):
         Continuation(model, [[1] * 32], 1, SPECIAL)

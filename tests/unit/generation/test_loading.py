@@ -5,9 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from jielong.core.errors import CheckpointError, DataError, RunDirectoryError
+from jielong.baselines.ngram import NgramModel
+from jielong.baselines.recurrent import Recurrent, RecurrentConfig
+from jielong.baselines.seq2seq import Seq2Seq, Seq2SeqConfig
+from jielong.core.errors import CheckpointError, ConfigError, DataError, RunDirectoryError
 from jielong.core.run_dir import RunDir
-from jielong.generation.loading import load_assistant, load_reward_model, save_model
+from jielong.generation.engine import generate
+from jielong.generation.loading import (
+    load_assistant,
+    load_reward_model,
+    load_speaker,
+    save_model,
+    save_ngram,
+)
+from jielong.generation.sampling import Sampling
 from jielong.tokenizer.bpe import Tokenizer
 from tests.tiny import TEXTS, assistant, random_ids, scalar_model, tokenizer
 
@@ -90,3 +101,47 @@ def test_a_tokenizer_of_another_model_is_refused(run: Path) -> None:
     (run / "model" / "tokenizer.json").unlink()
     with pytest.raises(DataError, match="no tokenizer here"):
         load_assistant(run)
+
+
+def test_what_came_before_comes_back_too(tmp_path: Path) -> None:
+    size, ids = tokenizer().vocab_size, random_ids(2, 9)
+    shape = RecurrentConfig(vocab_size=size, context=32, cell="lstm", n_layer=1, width=8)
+    lstm = Recurrent(shape)
+    save_model(tmp_path / "lstm", lstm, tokenizer())
+    loaded = load_speaker(tmp_path / "lstm")
+    assert torch.equal(loaded.model(ids), lstm(ids))
+    assert (loaded.name, loaded.context, loaded.model.training) == ("lstm", 32, False)
+
+    pair_shape = Seq2SeqConfig(vocab_size=size, context=32, width=8, attention=True)
+    translator = Seq2Seq(pair_shape)
+    save_model(tmp_path / "seq2seq", translator, tokenizer())
+    whole = torch.ones_like(ids, dtype=torch.bool)
+    again = load_speaker(tmp_path / "seq2seq").model
+    found, expected = (model(ids, ids, source_is_token=whole) for model in (again, translator))
+    assert torch.equal(found, expected)
+
+    ngram = NgramModel.fit(ids.flatten().tolist(), 2, size)
+    save_ngram(tmp_path / "ngram", ngram, tokenizer())
+    counted = load_speaker(tmp_path / "ngram")
+    assert (counted.model.ngram.logp(ids[0].tolist()) == ngram.logp(ids[0].tolist())).all()
+    assert counted.describe().startswith("ngram: 0.0M grams of up to 2 tokens, any context")
+
+
+def test_an_ngram_with_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    save_ngram(tmp_path, NgramModel.fit([1, 2], 1, 7), tokenizer())
+    with pytest.raises(CheckpointError, match="do not belong together"):
+        load_speaker(tmp_path)
+
+
+def test_rules_are_a_name_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "parrot.toml"
+    table.write_text('[[rules]]\npattern = "$"\nrewrite = "!"\n')
+    parrot = load_speaker(table)
+    assert parrot.name == "parrot"
+    sampling = Sampling(max_tokens=99)
+    (answer,) = generate(parrot, [[1, *parrot.tokenizer.encode("鹦鹉 polly")]], sampling)
+    assert answer.text == "鹦鹉 polly!"
+    monkeypatch.chdir(tmp_path)
+    assert load_speaker("rules").describe().startswith("rules: ")
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: no such recipe"):
+        load_speaker(tmp_path / "nowhere.toml")

@@ -98,5 +98,5 @@ def test_a_bidirectional_model_sees_what_comes_after() -> None:
 
 
 def test_a_bidirectional_model_takes_no_pattern_that_looks_back() -> None:
-    with pytest.raises(ValueError, match="^attention: 'sliding:4': a"):
+    with pytest.raises(ValueError, match=r"^attention: 'sliding:4': a"):
         config(bidirectional=True, attention="sliding:4")
