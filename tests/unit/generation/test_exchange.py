@@ -9,11 +9,12 @@ from jielong.cli import main
 from jielong.core.errors import CheckpointError, ConfigError, DataError, RunDirectoryError
 from jielong.generation.conversation import fit
 from jielong.generation.engine import generate
-from jielong.generation.exchange import export_folder, import_model
+from jielong.generation.exchange import export_folder, export_gguf, import_model
 from jielong.generation.loading import load_assistant, save_model
 from jielong.generation.sampling import Sampling
 from jielong.model.formats.hugging_face import write_model
 from jielong.tokenizer.bpe import Tokenizer
+from jielong.tokenizer.chat_template import render
 from tests.foreign import CHATML, like_gemma, like_qwen
 from tests.tiny import TEXTS, assistant, decoder, random_ids, tokenizer
 
@@ -203,3 +204,77 @@ def test_a_chat_over_characters(tmp_path: Path, capsys: pytest.CaptureFixture[st
     fitted = fit(loaded.tokenizer, ASKED, 96, 4)
     assert fitted.ids[:2] == [2, made.token_to_id("<start_of_turn>")]
     assert Tokenizer.load(tmp_path).begins == (2,)
+
+
+@pytest.mark.parametrize("kind", ["ours", "theirs"])
+def test_a_gguf_file_is_a_model_as_well(kind: str, ours: Path, tmp_path: Path) -> None:
+    """Asked as it is, imported, and exported again as a folder and as a file: always the same."""
+    source = ours
+    if kind == "theirs":
+        source = folder_of_theirs(tmp_path)
+    expected = load_assistant(source)
+    export_gguf(source, tmp_path / "a.gguf")
+    import_model(tmp_path / "a.gguf", tmp_path / "imported")
+    export_folder(tmp_path / "a.gguf", tmp_path / "folder")
+    export_gguf(tmp_path / "a.gguf", tmp_path / "b.gguf")
+    assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
+    ids = random_ids(2, 9)
+    for name in ("a.gguf", "imported", "folder", "b.gguf"):
+        found = load_assistant(tmp_path / name)
+        assert torch.equal(found.model(ids), expected.model(ids))
+        assert [found.tokenizer.encode(text) for text in TEXTS] == [
+            expected.tokenizer.encode(text) for text in TEXTS
+        ]
+        assert found.tokenizer.begins == expected.tokenizer.begins
+        assert found.tokenizer.special.eos == expected.tokenizer.special.eos
+        laid_out = render(found.tokenizer, ASKED, generation_prompt=True)
+        assert laid_out.ids == render(expected.tokenizer, ASKED, generation_prompt=True).ids
+    assert load_assistant(tmp_path / "a.gguf").name == "a"
+
+
+def folder_of_theirs(tmp_path: Path) -> Path:
+    """Cut as GPT-2's texts are, which is a way that GGUF files can name."""
+    source = tmp_path / "theirs"
+    source.mkdir()
+    like_qwen(source)
+    content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    cut = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    (source / "tokenizer.json").write_text(json.dumps(content | {"pre_tokenizer": cut}))
+    write_model(source, decoder(vocab_size=330), extra={"eos_token_id": 329})
+    return source
+
+
+def test_a_tokenizer_that_gguf_files_cannot_name_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"pre_tokenizer is none .* \(--format hf\)"):
+        export_gguf(folder, tmp_path / "out.gguf")
+    assert not (tmp_path / "out.gguf").exists()
+
+
+def test_half_a_gguf_file_is_never_left(ours: Path, tmp_path: Path) -> None:
+    (tmp_path / "there.gguf").write_bytes(b"precious")
+    with pytest.raises(RunDirectoryError, match=r"there\.gguf: holds something already"):
+        export_gguf(ours, tmp_path / "there.gguf")
+    assert (tmp_path / "there.gguf").read_bytes() == b"precious"
+    strided = decoder(vocab_size=tokenizer().vocab_size, attention="dense strided:8")
+    save_model(tmp_path / "strided", strided, tokenizer())
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="attention"):
+        export_gguf(tmp_path / "strided", tmp_path / "out.gguf")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_numbers_that_a_format_does_not_have(
+    ours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options, line in (
+        (["--format", "gguf", "--dtype", "bf16"], "--dtype bf16: --format gguf has no such"),
+        (["--dtype", "q8_0"], "--dtype q8_0: --format hf has no such"),
+        (["--format", "gguf", "--max-shard-size", "1MB"], "--max-shard-size: a GGUF file is one"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(["export", str(ours), str(tmp_path / "out"), *options])
+        assert line in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["export", str(ours), str(tmp_path / "m.gguf"), "--format", "gguf"]) == 0
+    assert main(["sizes", str(tmp_path / "m.gguf")]) == 0
+    assert main(["generate", str(tmp_path / "m.gguf"), "雨", "--max-tokens", "3"]) == 0
