@@ -49,6 +49,14 @@ class Engine:
             for step in steps
         ]
 
+    def tokens(self, prompt: list[int], count: int) -> list[int]:
+        """The likeliest tokens alone, those too that end within a character: `greedy` lacks these,
+        as the list of probabilities there is by text."""
+        wanted = {"prompt": prompt, "n_predict": count, "temperature": 0, "ignore_eos": True}
+        return self._ask("completion", wanted | {"cache_prompt": False, "return_tokens": True})[
+            "tokens"
+        ]
+
     def ids(self, text: str, *, special: bool = False) -> list[int]:
         """What a text becomes, `<bos>` before it; with `special` its special tokens are found."""
         wanted = {"content": text, "add_special": True, "parse_special": special}

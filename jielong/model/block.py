@@ -21,6 +21,7 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, layer: int, *, cross: bool = False) -> None:
         super().__init__()
         self.place = config.norm_place
+        self.windowed = config.pattern(layer).kind == "sliding"
         self.attention_norm = make_norm(config)
         self.attention = Attention(config, layer)
         if cross:

@@ -36,8 +36,6 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(
             Block(config, layer, cross=cross) for layer in range(config.n_layer)
         )
-        kinds = [config.pattern(layer).kind for layer in range(config.n_layer)]
-        self.windowed = [kind == "sliding" for kind in kinds]
         # With norms after each sub-layer the last one has been applied already.
         self.norm = nn.Identity() if config.norm_place == "post" else make_norm(config)
         self.head = None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
@@ -77,9 +75,9 @@ class Transformer(nn.Module):
         )
         x = self._embed(ids, sight.queries, documents, segments, cache)
         angles = [rotary(sight.queries) for rotary in self.rotaries]
-        for block, is_windowed in zip(self.blocks, self.windowed, strict=True):
-            local = len(angles) > 1 and is_windowed
-            x = block(x, angles[local] if angles else None, sight, cache, memory)
+        for block in self.blocks:
+            turned = angles[-1 if block.windowed else 0] if angles else None
+            x = block(x, turned, sight, cache, memory)
         if cache is not None:
             cache.length += ids.shape[1]
         return self.norm(x)

@@ -29,7 +29,7 @@ from jielong.generation.loading import save_model, save_ngram
 from jielong.model.config import ModelConfig
 from jielong.model.transformer import Transformer
 from jielong.objectives.sequence_to_sequence import Marks, SourceTarget, lay_out, target_loss
-from jielong.stages.pretrain import document_parts
+from jielong.stages.pretrain import document_parts, with_vocabulary
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
@@ -117,7 +117,11 @@ def climb_network(
     path: Path, rung: RecurrentRung | TransformerRung, material: Material, *, resume: bool
 ) -> None:
     """Train a language model on windows of the corpus, measure, keep."""
-    shape = dataclasses.replace(rung.model, vocab_size=material.tokenizer.vocab_size)
+    shape = rung.model
+    if isinstance(shape, ModelConfig):
+        shape = with_vocabulary(shape, material.tokenizer)
+    else:
+        shape = dataclasses.replace(shape, vocab_size=material.tokenizer.vocab_size)
     part = document_parts(material.train.tokens, rung.batch, rung.window, material.seed)
     run, module = _train(
         path, rung, material, lambda: language_model(shape), lambda step: [part(step)], resume

@@ -81,7 +81,7 @@ class PretrainConfig:
         )
         if tokenizer is None:
             return told
-        return dataclasses.replace(told, vocab_size=tokenizer.vocab_size)
+        return with_vocabulary(told, tokenizer)
 
 
 def run(config: PretrainConfig, *, resume: bool = False) -> Path:
@@ -109,6 +109,15 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     found = totals(run.path) | save_model(run.path, model, tokenizer)
     run.finish(found)
     return run.path
+
+
+def with_vocabulary(shape: ModelConfig, tokenizer: Tokenizer) -> ModelConfig:
+    """The shape with what a recipe leaves to the tokenizer: how many ids, and which open a turn."""
+    special = tokenizer.special
+    turns = (special.system, special.user, special.assistant) if shape.segments else ()
+    return dataclasses.replace(
+        shape, vocab_size=tokenizer.vocab_size, turn_ids=shape.turn_ids or turns
+    )
 
 
 def check_window(name: str, window: int, context: int) -> None:

@@ -170,3 +170,16 @@ def test_an_old_models_file_is_a_causal_one() -> None:
     assert ModelConfig(
         context=8, n_layer=1, width=8, n_head=2, n_kv_head=2, ffn_width=8
     ).objective == ("causal")
+
+
+def test_the_tokenizer_tells_which_tokens_open_a_turn() -> None:
+    """Only a model with vectors for turns keeps them, and those that a recipe names stay."""
+    special = tokenizer().special
+    opening = (special.system, special.user, special.assistant)
+    for changes, expected in (
+        ({}, ()),
+        ({"segments": 2}, opening),
+        ({"segments": 2, "turn_ids": (7,)}, (7,)),
+    ):
+        told = pretrain.with_vocabulary(config(vocab_size=0, **changes), tokenizer())
+        assert (told.turn_ids, told.vocab_size) == (expected, tokenizer().vocab_size)

@@ -1,0 +1,70 @@
+"""Commands that ask a model: a chat in the terminal, one continuation, a server."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jielong.cli.options import Add
+
+_MODEL = "a run or model directory, a rule table *.toml, or rules"
+
+
+def add_commands(add: Add) -> None:
+    """The commands of this module."""
+    chat = add("chat", "talk to a model in the terminal", _chat)
+    _add_decoding(chat, max_tokens=128)
+    generate = add("generate", "continue a text; prints the continuation alone", _generate)
+    _add_decoding(generate, max_tokens=64, prompt=True)
+    serve = add("serve", "OpenAI-compatible API and a chat page", _serve)
+    serve.add_argument("model", type=Path, metavar="MODEL")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8000)
+
+
+def _add_decoding(
+    command: argparse.ArgumentParser, *, max_tokens: int, prompt: bool = False
+) -> None:
+    command.add_argument("model", type=Path, metavar="MODEL", help=_MODEL)
+    if prompt:
+        command.add_argument("prompt", metavar="PROMPT")
+    command.add_argument("--strategy", choices=("greedy", "sample", "beam"), default="sample")
+    command.add_argument("--max-tokens", type=int, default=max_tokens, metavar="N")
+    command.add_argument("--temperature", type=float, default=0.7)
+    command.add_argument("--top-p", type=float, default=1.0)
+    command.add_argument("--top-k", type=int)
+    command.add_argument("--beams", type=int, default=4)
+    command.add_argument("--seed", type=int, default=0)
+
+
+def _decoding(arguments: argparse.Namespace):  # noqa: ANN202 - Sampling, imported late
+    from jielong.generation.sampling import Sampling
+
+    names = ("strategy", "max_tokens", "temperature", "top_p", "top_k", "beams", "seed")
+    return Sampling(**{name: getattr(arguments, name) for name in names})
+
+
+def _chat(arguments: argparse.Namespace) -> None:
+    from jielong.generation.loading import load_speaker
+    from jielong.generation.terminal_chat import chat
+
+    chat(load_speaker(arguments.model), _decoding(arguments))
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    from jielong.generation.engine import stream
+    from jielong.generation.loading import load_speaker
+
+    sampling = _decoding(arguments)
+    assistant = load_speaker(arguments.model)
+    tokenizer = assistant.tokenizer
+    prompt = [*tokenizer.begins, *tokenizer.encode(arguments.prompt)] or [tokenizer.special.eos]
+    for text, _ in stream(assistant, prompt, sampling):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from jielong.server.app import serve
+
+    serve(arguments.model, host=arguments.host, port=arguments.port)
