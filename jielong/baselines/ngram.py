@@ -1,7 +1,7 @@
 """N-gram language models over token ids: log P(s) = sum_i log P(w_i | w_{i-n+1} .. w_{i-1}).
 
 The bar a small neural model has to clear. By default interpolated modified Kneser-Ney smoothing,
-Chen & Goodman 1998 (TR-10-98), eqs. 22-26:
+Chen & Goodman 1998 (TR-10-98), section 3:
 
     P_k(w | h) = (c(h w) - D(c(h w)))^+ / c(h)  +  gamma(h) P_{k-1}(w | h without its oldest token)
     gamma(h)   = (D1 N1(h) + D2 N2(h) + D3+ N3+(h)) / c(h)

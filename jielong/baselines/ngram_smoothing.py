@@ -48,7 +48,7 @@ def kneser_ney(
 ) -> tuple[Floats, Floats]:
     """Interpolated: each count gives up a discount (D1, D2, D3+), its context's are shared out.
 
-    Chen & Goodman 1998, eqs. 22-25; interpolated, so that `rest` counts for seen grams too.
+    Chen & Goodman 1998, section 3; interpolated, so that `rest` counts for seen grams too.
     """
     # A gram seen only at the very start of the stream has no left neighbour: count 0, kept 0.
     seen = counts.astype(np.float64)
@@ -108,7 +108,7 @@ def estimate_discounts(counts: Ints) -> tuple[float, float, float]:
 
 
 def good_turing(counts: Ints) -> Floats:
-    """The factors d_1 .. d_5 on unreliable counts (Katz 1987, eq. 16), or (c - 1/2) / c.
+    """The factors d_1 .. d_5 on unreliable counts of Katz 1987, or (c - 1/2) / c.
 
     The estimate needs grams seen once to six times and counts that fall; else half a count goes.
     """

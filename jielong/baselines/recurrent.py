@@ -1,10 +1,12 @@
 """Recurrent language models: one state carries all that was read, p(w_i | w_1 .. w_{i-1}).
 
-    LSTM (Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735)
-    GRU  (Cho et al. 2014, arXiv:1406.1078)
+    LSTM (Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; its forget gate: Gers et
+         al. 2000, doi:10.1162/089976600300015015)
+    GRU  (Cho et al. 2014, arXiv:1406.1078, eqs. 5 to 8)
 
-The cells are torch's. The whole has the interface of the transformer's decoder, so that the same
-objective, loop, evaluation and sampling work with either.
+The cells are torch's; its GRU resets after the product with the state's matrix, not before. The
+whole has the interface of the transformer's decoder, so that the same objective, loop, evaluation
+and sampling work with either.
 """
 
 from dataclasses import dataclass

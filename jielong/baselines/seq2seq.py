@@ -1,9 +1,9 @@
 """Sequence to sequence: one recurrent network reads a sentence, another writes its counterpart.
 
 Without attention all that is known of the source passes through the reader's last state (Sutskever
-et al., arXiv:1409.3215; Cho et al., arXiv:1406.1078). With attention the writer looks back at every
-state of the reader, at each step (Bahdanau et al., arXiv:1409.0473), here in the global, "general"
-form of Luong et al. (arXiv:1508.04025, eqs. 5, 7 and 8):
+et al., arXiv:1409.3215, eq. 1; Cho et al., arXiv:1406.1078). With attention the writer looks back
+at every state of the reader, at each step (Bahdanau et al., arXiv:1409.0473), here in the global,
+"general" form of Luong et al. (arXiv:1508.04025, section 3.1, eqs. 5 and 7):
 
     a_t(s) = softmax_s( h_t^T W s )      c_t = sum_s a_t(s) s      h~_t = tanh(W_c [c_t; h_t])
 

@@ -1,8 +1,9 @@
 """Word vectors: words that stand in the same company come to lie in the same direction.
 
-Skip-gram and CBOW with negative sampling (Mikolov et al., arXiv:1301.3781 and arXiv:1310.4546), by
-gensim. "Words" here are the tokenizer's tokens: single Han characters, and pieces of English words.
-Neighbours and analogies are for any matrix of vectors, so a transformer's embedding is read alike.
+CBOW and skip-gram (Mikolov et al., arXiv:1301.3781, sections 3.1 and 3.2) with negative sampling
+(arXiv:1310.4546, eq. 4), by gensim. "Words" here are the tokenizer's tokens: single Han characters,
+and pieces of English words. Neighbours and analogies are for any matrix of vectors, so a
+transformer's embedding is read alike.
 """
 
 from collections.abc import Sequence

@@ -14,8 +14,9 @@ Objective = Literal["causal", "masked", "prefix", "encoder_decoder"]
 class RopeConfig:
     """Rotary positions (arXiv:2104.09864), and how they are stretched over a longer context.
 
-    `linear` slows every pair by `factor` (arXiv:2306.15595); `llama3` slows the slow pairs only, in
-    the way of Llama 3.1; `yarn` does so by wavelength, and sharpens attention (arXiv:2309.00071).
+    `linear` slows every pair by `factor` (arXiv:2306.15595, eq. 4); `llama3` slows the slow pairs
+    only, in the way of Llama 3.1; `yarn` does so by the pairs' numbers, and sharpens attention
+    (arXiv:2309.00071).
     `local_base` is the base of layers that see a window only (Gemma 3): those are not stretched.
     """
 
@@ -52,8 +53,8 @@ class RopeConfig:
 class ModelConfig:
     """Sizes and parts of a transformer; the defaults are Qwen3's.
 
-    - `n_kv_head` below `n_head` is grouped-query attention (arXiv:2305.13245); `head_size` is
-      `width / n_head` unless it is given.
+    - `n_kv_head` below `n_head` is grouped-query attention (arXiv:2305.13245, section 2.2);
+      `head_size` is `width / n_head` unless it is given.
     - `attention` says what each layer looks at, in turn: `"dense"`, `"dense strided:64"`,
       `"sliding:512*5 dense"` (`jielong/model/patterns.py`).
     - `bidirectional` sees both ways, as BERT does; else each position sees those before it.

@@ -17,7 +17,7 @@ _ACTIVATIONS = {
     "gelu": F.gelu,  # arXiv:1606.08415; by tanh in GPT-2's code
     "gelu_tanh": _gelu_tanh,
     "relu": F.relu,
-    "relu2": lambda x: F.relu(x).square(),  # arXiv:2109.08668, section 3.1
+    "relu2": lambda x: F.relu(x).square(),  # arXiv:2109.08668
 }
 
 

@@ -20,8 +20,8 @@ SHARED = 32
 class ScalarModel(nn.Module):
     """A decoder's states through a linear head, then shifted and scaled: (head(h) - shift) * scale.
 
-    The head starts as N(0, 1/(C+1)) (arXiv:2009.01325, section 3.2 of its appendix B) so that first
-    scores are of order one. `shift` and `scale` are set once after training, never learned: the
+    The head starts as N(0, 1/(C+1)) (arXiv:2009.01325, appendix B) so that first scores are of
+    order one. `shift` and `scale` are set once after training, never learned: the
     ranking loss cannot see them, PPO can.
     """
 

@@ -1,7 +1,8 @@
 """Which positions each layer attends to: the pattern string of a recipe, and what it means.
 
-A pattern names a set S_i for every position i (arXiv:1904.10509, section 4.2; GPT-3 alternates
-dense and banded layers, arXiv:2005.14165, section 2.1):
+A pattern names a set S_i for every position i (strided and fixed: arXiv:1904.10509, section 4.3,
+both parts in one head as in eq. 7; sliding: arXiv:2004.05150, section 3.1; GPT-3 alternates dense
+and banded layers, arXiv:2005.14165, section 2.1):
 
     dense        S_i = {j: j <= i}
     sliding:l    S_i = {j: i-l < j <= i}

@@ -9,7 +9,7 @@ from jielong.model.config import ModelConfig, RopeConfig
 
 
 class Rotary(nn.Module):
-    """Rotary positions (arXiv:2104.09864): pair i turns by p * base^(-2i/D) at position p.
+    """Rotary positions (arXiv:2104.09864, eq. 15): pair i turns by p base^(-2i/D) at position p.
 
     The angles of layers that see a window only are others where `rope.local_base` says so.
     """
@@ -49,7 +49,11 @@ def frequencies_of(rope: RopeConfig, size: int, *, local: bool = False) -> tuple
 
 
 def _llama3(rope: RopeConfig, plain: Tensor) -> Tensor:
-    """Pairs that turn often in the old context stay; seldom ones slow down; between, a ramp."""
+    """Pairs that turn often in the old context stay; seldom ones slow down; between, a ramp.
+
+    As in Meta's code for Llama 3.1, no paper of its own: arXiv:2309.00071, eqs. 17 to 20, with
+    alpha and beta called low and high frequency factor.
+    """
     turns = rope.original_context * plain / (2 * math.pi)
     low, high = rope.low_frequency_factor, rope.high_frequency_factor
     kept = ((turns - low) / (high - low)).clamp(0, 1)
@@ -57,7 +61,11 @@ def _llama3(rope: RopeConfig, plain: Tensor) -> Tensor:
 
 
 def _yarn(rope: RopeConfig, plain: Tensor, base: float) -> Tensor:
-    """The same idea with a ramp over the pairs' numbers (arXiv:2309.00071, eqs. 17 to 23)."""
+    """The same with a ramp over the pairs' numbers.
+
+    So does the code of arXiv:2309.00071; its eq. 18 has the ramp over turns. What cosines and sines
+    are multiplied by is its eq. 22.
+    """
     pairs = len(plain)
 
     def pair_with(turns: float) -> float:

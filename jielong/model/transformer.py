@@ -17,10 +17,11 @@ from jielong.model.visibility import look
 class Transformer(nn.Module):
     """Embedding, blocks, final norm, scores over the vocabulary.
 
-    Matrices start as N(0, 1/fan_in); where norms come first, the two that write into the residual
-    stream start at zero, so each block begins as the identity and depth costs nothing at first.
-    (Elsewhere a zero would meet a norm, which has no slope there that can be used: those start at
-    N(0, 1/fan_in) over sqrt(2 L), as GPT-2's do.) The embedding starts as N(0, 1/width): the scores
+    Matrices start as N(0, 1/fan_in); where norms come first, those that write into the residual
+    stream start at zero, so each block begins as the identity and depth costs nothing at first
+    (arXiv:1901.09321, its first rule). Elsewhere a zero would meet a norm, which has no slope there
+    that can be used: those start at N(0, 1/fan_in) over sqrt(2 L) (arXiv:1904.10509, section 5.2;
+    as GPT-2's do). The embedding starts as N(0, 1/width): the scores
     that a tied model reads with it are then of order one.
     """
 

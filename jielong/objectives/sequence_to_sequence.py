@@ -70,8 +70,9 @@ def corrupt_spans(
 ) -> SourceTarget:
     """Take spans out of each row: the source has a mask in the place of each, the target has them.
 
-    T5's objective (arXiv:1910.10683, section 3.1.4, figure 2): a `share` of the tokens, in spans of
-    `length` on average. Its sentinels are numbered; here all are `mask`, as spans come in order.
+    T5's objective (arXiv:1910.10683, sections 3.1.4 and 3.3.4, figure 2): a `share` of the tokens,
+    in spans of `length` on average. Its sentinels are numbered; here all are `mask`, as spans come
+    in order.
     The target is mask, span, mask, span .. and `<eos>`.
     """
     pairs = []
