@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from jielong.cli.options import Add
+from jielong.cli.options import MODEL, Add
 
-_MODEL = "a run or model directory, a rule table *.toml, or rules"
+_SPEAKER = f"{MODEL}; or a table of rules *.toml, or the word rules"
 
 
 def add_commands(add: Add) -> None:
@@ -16,7 +16,7 @@ def add_commands(add: Add) -> None:
     generate = add("generate", "continue a text; prints the continuation alone", _generate)
     _add_decoding(generate, max_tokens=64, prompt=True)
     serve = add("serve", "OpenAI-compatible API and a chat page", _serve)
-    serve.add_argument("model", type=Path, metavar="MODEL")
+    serve.add_argument("model", type=Path, metavar="MODEL", help=_SPEAKER)
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=8000)
 
@@ -24,7 +24,7 @@ def add_commands(add: Add) -> None:
 def _add_decoding(
     command: argparse.ArgumentParser, *, max_tokens: int, prompt: bool = False
 ) -> None:
-    command.add_argument("model", type=Path, metavar="MODEL", help=_MODEL)
+    command.add_argument("model", type=Path, metavar="MODEL", help=_SPEAKER)
     if prompt:
         command.add_argument("prompt", metavar="PROMPT")
     command.add_argument("--strategy", choices=("greedy", "sample", "beam"), default="sample")

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from jielong.cli.options import Add, console, count, size_in_bytes
+from jielong.cli.options import MODEL, Add, console, count, size_in_bytes
 
 
 def add_commands(add: Add) -> None:
@@ -15,7 +15,7 @@ def add_commands(add: Add) -> None:
 
 def _add_inspection(add: Add) -> None:
     inspect = add("inspect", "a page of how a model reads a text: predictions, attention", _inspect)
-    inspect.add_argument("model", type=Path, metavar="MODEL", help="a run or model directory")
+    inspect.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
     inspect.add_argument("text", metavar="TEXT")
     inspect.add_argument("--out", type=Path, default=Path("inspect.html"), metavar="FILE")
     inspect.add_argument("-k", type=count, default=5, metavar="N", help="list the N likeliest")
@@ -41,13 +41,12 @@ def _add_exchange(add: Add) -> None:
     )
     exchange.add_argument("out", type=Path, metavar="OUT", help="a new folder")
     export = add("export", "write a model so that other programs load it", _export)
-    export.add_argument("model", type=Path, metavar="MODEL", help="a run or model directory")
+    export.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
     export.add_argument("out", type=Path, metavar="OUT", help="a new folder, or file")
     export.add_argument(
         "--format",
         choices=("hf", "gguf"),
-        default="hf",
-        help="hf: a folder for transformers and vLLM; gguf: a file for llama.cpp",
+        help="hf: a folder for transformers and vLLM; gguf: a file for llama.cpp, as *.gguf means",
     )
     export.add_argument(
         "--dtype",
@@ -89,14 +88,14 @@ def _import(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from jielong.core.progress import say
-    from jielong.generation.exchange import export_folder, export_gguf
+    from jielong.generation.exchange import GGUF, export_folder, export_gguf
     from jielong.model.formats.safetensors_files import MAX_SHARD_BYTES
 
     model, out, dtype = arguments.model, arguments.out, arguments.dtype
-    wrong = {"hf": "q8_0", "gguf": "bf16"}[arguments.format]
-    if dtype == wrong:
-        arguments.refuse(f"--dtype {dtype}: --format {arguments.format} has no such numbers")
-    if arguments.format == "gguf":
+    form = arguments.format or ("gguf" if out.suffix == GGUF else "hf")
+    if dtype == {"hf": "q8_0", "gguf": "bf16"}[form]:
+        arguments.refuse(f"--dtype {dtype}: --format {form} has no such numbers")
+    if form == "gguf":
         if arguments.max_shard_size:
             arguments.refuse("--max-shard-size: a GGUF file is one file")
         exported = export_gguf(model, out, dtype=dtype)

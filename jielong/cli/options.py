@@ -10,6 +10,8 @@ Add = Callable[[str, str, Run], argparse.ArgumentParser]
 """Adds a command: its name, one line about it, and what runs it."""
 Group = Callable[[str, str], Add]
 """Adds a group of commands, and gives what adds these."""
+MODEL = "a run, a model folder, ours or Hugging Face's, or a GGUF file"
+"""What the commands take that ask for a model."""
 
 
 def adder(commands: Any) -> Add:  # noqa: ANN401 - argparse names its type privately
@@ -25,8 +27,8 @@ def adder(commands: Any) -> Add:  # noqa: ANN401 - argparse names its type priva
 
 def count(text: str) -> int:
     """A whole number from 1."""
-    if int(text) < 1:
-        raise ValueError  # argparse says which option it was
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1")
     return int(text)
 
 

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
 
 from jielong.core import config as configs
 from jielong.core.errors import RunDirectoryError
@@ -19,7 +18,7 @@ from jielong.generation.matching import GENERATION
 from jielong.model.formats import gguf_file
 from jielong.model.formats.gguf import write_gguf
 from jielong.model.formats.hugging_face import is_hugging_face, write_model
-from jielong.model.formats.safetensors_files import MAX_SHARD_BYTES
+from jielong.model.formats.safetensors_files import MAX_SHARD_BYTES, write_tensors
 from jielong.tokenizer.bpe import FILE
 from jielong.tokenizer.gguf import from_keys, to_keys
 from jielong.tokenizer.standard_files import CONFIG, TEMPLATE, to_text
@@ -41,7 +40,7 @@ def import_model(source: Path, out: Path) -> Assistant:
     with _new(out) as made:
         assistant = load_assistant(place)
         weights = {name: tensor.cpu() for name, tensor in assistant.model.state_dict().items()}
-        save_file(weights, made / WEIGHTS)
+        write_tensors(made / WEIGHTS, weights)
         write_atomic(made / SHAPE, configs.dumps(assistant.model.config))
         _write_tokenizer(place, assistant, made)
         if not (made / GENERATION).exists():

@@ -223,7 +223,7 @@ def find_model(path: Path) -> tuple[Path, str]:
     if path.suffix == GGUF and path.is_file():
         return path, path.stem
     if not path.is_dir():
-        raise RunDirectoryError(f"{path}: no such directory: give a run directory with a model")
+        raise RunDirectoryError(f"{path}: no such model: give a run, a model folder or a GGUF file")
     if _holds_model(path):
         return path, path.resolve().name if path.name != FOLDER else path.resolve().parent.name
     if _holds_model(path / FOLDER):

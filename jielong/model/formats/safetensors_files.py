@@ -127,6 +127,12 @@ def read_into(stored: Stored, target: Tensor) -> None:
                 )
 
 
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write one file, whose reader may be another user: the library gives it to its owner alone."""
+    save_file(dict(tensors), file, metadata={"format": "pt"})
+    file.chmod(0o644)
+
+
 def write_folder(
     folder: Path,
     shapes: Mapping[str, Sequence[int]],
@@ -154,7 +160,7 @@ def write_folder(
             file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         # Tensors of one of ours share its memory, each a part: `safetensors` writes them as such.
         tensors = {name: tensor(name).detach().cpu().to(dtype).contiguous() for name in names}
-        save_file(tensors, folder / file, metadata={"format": "pt"})
+        write_tensors(folder / file, tensors)
         weight_map |= dict.fromkeys(names, file)
     if len(shards) > 1:
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}

@@ -66,6 +66,14 @@ def test_what_was_exported_comes_back(ours: Path, tmp_path: Path) -> None:
         assert torch.equal(again[name], tensor)
 
 
+def test_others_may_read_what_was_written(folder: Path, ours: Path, tmp_path: Path) -> None:
+    import_model(folder, tmp_path / "in")
+    export_folder(ours, tmp_path / "out", max_shard_bytes=20_000)
+    weights = [*(tmp_path / "in").glob("*.safetensors"), *(tmp_path / "out").glob("*.safetensors")]
+    assert len(weights) > 2
+    assert {path.stat().st_mode & 0o777 for path in weights} == {0o644}
+
+
 def test_half_the_size_is_half_the_bits(ours: Path, tmp_path: Path) -> None:
     export_folder(ours, tmp_path / "out", dtype="bf16")
     stored = load_file(tmp_path / "out" / "model.safetensors")
@@ -275,6 +283,7 @@ def test_numbers_that_a_format_does_not_have(
             main(["export", str(ours), str(tmp_path / "out"), *options])
         assert line in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert main(["export", str(ours), str(tmp_path / "m.gguf"), "--format", "gguf"]) == 0
+    assert main(["export", str(ours), str(tmp_path / "m.gguf")]) == 0
+    assert (tmp_path / "m.gguf").is_file()
     assert main(["sizes", str(tmp_path / "m.gguf")]) == 0
     assert main(["generate", str(tmp_path / "m.gguf"), "雨", "--max-tokens", "3"]) == 0

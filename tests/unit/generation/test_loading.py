@@ -67,7 +67,7 @@ def test_a_quickstart_directory_means_its_assistant(run: Path) -> None:
 
 
 def test_a_place_without_a_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match="nowhere: no such directory"):
+    with pytest.raises(RunDirectoryError, match="nowhere: no such model"):
         load_assistant(tmp_path / "nowhere")
     with pytest.raises(RunDirectoryError, match="holds no model"):
         load_assistant(tmp_path)
