@@ -126,5 +126,5 @@ def sha256_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
 def _refused(path: Path, error: OSError) -> StorageError:
     return StorageError(
         f"{path}: cannot be written ({error.strerror or error}): free some space or choose "
-        "another directory, then run the same command with --resume"
+        "another place; a run that stopped here goes on with --resume"
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -77,7 +78,10 @@ def _planned(recipe: Path, vocab_size: int | None) -> ModelConfig:
     values = configs.read(recipe)
     if not isinstance(values.get("model"), dict):
         raise ConfigError(f"{recipe}: has no [model]: give a recipe for pretraining, or a model")
-    shape = configs.parse(ModelConfig, values["model"], "model")
+    told: dict[str, Any] = {}
+    if objective := values.get("objective"):
+        told = {"objective": objective, "bidirectional": objective == "masked"}
+    shape = configs.parse(ModelConfig, values["model"] | told, "model")
     if shape.vocab_size:
         return shape
     file = Path(str(values.get("data", ""))) / FILE

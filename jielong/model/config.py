@@ -63,7 +63,8 @@ class ModelConfig:
       output of attention (some of Llama's shape), or on all (GPT-2).
     - `objective` is what the model was trained to do, and so how it takes a prompt: as the text to
       continue, as a text with gaps, as a prefix that is read both ways, as a source.
-    - `segments` vectors tell turns apart: each of `turn_ids` begins the next one, in rotation.
+    - `segments` vectors tell speakers apart: the n-th of `turn_ids`, from 1, opens a turn in
+      segment n (modulo `segments`); what precedes any turn is in segment 0.
     - `tied` reads the scores over the vocabulary with the embedding's own matrix.
 
     `vocab_size` is 0 in a recipe: the tokenizer tells it, and `turn_ids` too; pretraining tells the

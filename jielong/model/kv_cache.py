@@ -20,7 +20,7 @@ class KVCache:
         self.keys = torch.zeros(shape, device=device)
         self.values = torch.zeros(shape, device=device)
         self.is_token = torch.zeros(batch, capacity, dtype=torch.bool, device=device)
-        self.turns = torch.zeros(batch, dtype=torch.long, device=device)  # begun so far
+        self.speaker = torch.zeros(batch, dtype=torch.long, device=device)  # the segment so far
         self.length = 0
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,4 +33,4 @@ class KVCache:
     def select(self, rows: Tensor) -> None:
         """Keep `rows` (B',) of the batch, in that order: finished rows leave, beams fork."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-        self.is_token, self.turns = self.is_token[rows], self.turns[rows]
+        self.is_token, self.speaker = self.is_token[rows], self.speaker[rows]

@@ -137,18 +137,26 @@ class Transformer(nn.Module):
             x = x + self.get_buffer("sinusoids")[positions]
         if self.config.segments:
             x = x + self.segment_embedding(
-                self._turns(ids, cache) if segments is None else segments
+                self._speakers(ids, documents, cache) if segments is None else segments
             )
         return self.dropout(self.embedding_norm(x))
 
-    def _turns(self, ids: Tensor, cache: KVCache | None) -> Tensor:
-        """Which segment each token is in: the turns begun so far, in rotation."""
-        begins = torch.isin(ids, torch.tensor(self.config.turn_ids, device=ids.device))
-        turns = begins.long().cumsum(dim=1)
+    def _speakers(self, ids: Tensor, documents: Tensor | None, cache: KVCache | None) -> Tensor:
+        """The segment (B, T) of who speaks: by the token of `turn_ids` that came last, if one did.
+
+        The n-th of these, from 1, begins what is in segment n; before any it is segment 0.
+        """
+        opens = ids[..., None] == torch.tensor(self.config.turn_ids, device=ids.device)
+        numbers = (opens * torch.arange(1, opens.shape[-1] + 1, device=ids.device)).sum(-1)
+        places = torch.arange(ids.shape[1], device=ids.device)
+        last = torch.where(numbers > 0, places, -1).cummax(dim=1).values
+        start = 0 if documents is None else places - _within(documents)
+        before = 0 if cache is None else cache.speaker[:, None]
+        found = numbers.gather(1, last.clamp(min=0)) % self.config.segments
+        found = torch.where(last >= start, found, before)
         if cache is not None:
-            turns = turns + cache.turns[:, None]
-            cache.turns = turns[:, -1]
-        return turns % self.config.segments
+            cache.speaker = found[:, -1]
+        return found
 
 
 def _within(documents: Tensor) -> Tensor:

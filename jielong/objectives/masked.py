@@ -46,6 +46,8 @@ def corrupt(
 ) -> MaskedBatch:
     """Choose each token with probability `share`; hide 80 % of them, replace 10 % (ibid.).
 
+    One word at least is chosen, whatever the draws, if there is an ordinary token.
+
     `ordinary` (V,) is False for the special tokens, which are neither chosen nor put anywhere.
     With `words` (B, T), which numbers the words of a row, whole words are chosen (BERT's second
     release; for Chinese arXiv:1906.08101); the fate of each of their tokens is still its own.
@@ -55,7 +57,10 @@ def corrupt(
         begins = F.pad(words[:, 1:] != words[:, :-1], (1, 0))
         number = begins.long().cumsum(dim=1)
     draws, fates = (torch.from_numpy(random.random(ids.shape)) for _ in range(2))
-    counts = (draws.gather(1, number) < share) & ordinary[ids]
+    draws = draws.gather(1, number)
+    # One at the least: a batch without a target would end training.
+    least = draws.masked_fill(~ordinary[ids], 1.0).min()
+    counts = ((draws < share) | (draws == least)) & ordinary[ids]
     others = ordinary.nonzero().squeeze(1)
     others = others[torch.from_numpy(random.integers(len(others), size=ids.shape))]
     read = torch.where(counts & (fates < MASKED), mask, ids)

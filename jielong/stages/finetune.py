@@ -100,6 +100,10 @@ def run(config: FinetuneConfig, *, resume: bool = False) -> Path:
     cut = sum(example.is_cut for example in (*encoded, *held_out))
     if cut:
         say(f"{cut} examples are longer than {config.longest} tokens: their end is cut")
+    unknown = sorted({example.label for example in test} - set(labels))
+    if unknown and config.kind != "choice":
+        number = sum(example.label in unknown for example in test)
+        say(f"{number} held-out examples are wrong by their label, never taught: {unknown[0]!r} ..")
     torch.manual_seed(derive(config.seed, "finetune"))
     model = TaskModel(assistant.model.config, _classes(config.kind, labels), config.dropout)
     model.trunk.load_state_dict(assistant.model.state_dict())

@@ -114,7 +114,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
 def with_vocabulary(shape: ModelConfig, tokenizer: Tokenizer) -> ModelConfig:
     """The shape with what a recipe leaves to the tokenizer: how many ids, and which open a turn."""
     special = tokenizer.special
-    turns = (special.system, special.user, special.assistant) if shape.segments else ()
+    turns = (special.user, special.assistant, special.system) if shape.segments else ()
     return dataclasses.replace(
         shape, vocab_size=tokenizer.vocab_size, turn_ids=shape.turn_ids or turns
     )

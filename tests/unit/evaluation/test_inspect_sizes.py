@@ -1,4 +1,5 @@
 import io
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from jielong.core.errors import ConfigError
 from jielong.evaluation.inspect_sizes import find, print_sizes
 from jielong.generation.loading import save_model
 from jielong.model.published import PUBLISHED
-from tests.tiny import assistant, tokenizer
+from jielong.model.sizes import parameters
+from tests.tiny import assistant, encoder_decoder, tokenizer
 
 RECIPE = """
 run_dir = "runs/x"
@@ -22,6 +24,9 @@ n_head = 4
 n_kv_head = 2
 ffn_width = 40
 """
+
+
+SHAPE = tomllib.loads(RECIPE)["model"]
 
 
 def printed(*names: str, vocab_size: int | None = None) -> str:
@@ -86,6 +91,15 @@ def test_a_recipe_before_and_after_its_tokenizer(tmp_path: Path) -> None:
     )
     own = recipe(tmp_path, RECIPE + "vocab_size = 50\n")
     assert find([str(own)])[0].config.vocab_size == 50
+
+
+def test_what_a_recipe_is_trained_for_is_counted(tmp_path: Path) -> None:
+    text = 'objective = "encoder_decoder"\n' + RECIPE
+    (pair,) = find([str(recipe(tmp_path, text))], 77)
+    built = sum(p.numel() for p in encoder_decoder(**SHAPE, vocab_size=77).parameters())
+    assert parameters(pair.config).total == built
+    text = 'objective = "masked"\n' + RECIPE
+    assert find([str(recipe(tmp_path, text))], 77)[0].config.bidirectional
 
 
 @pytest.mark.parametrize(

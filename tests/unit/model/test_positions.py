@@ -67,16 +67,30 @@ def test_added_positions_matter_and_padding_does_not_count(positions: str) -> No
     )
 
 
-def test_turns_are_counted_through_the_cache() -> None:
-    """Token 7 begins a turn: segments 0, then 1, then 0 again."""
-    model = decoder(segments=2, turn_ids=(7,))
-    ids = torch.tensor([[9, 9, 7, 9, 9, 7, 9, 9]])
-    given = model.hidden(ids, segments=torch.tensor([[0, 0, 1, 1, 1, 0, 0, 0]]))
+SPOKEN = torch.tensor([[9, 9, 7, 9, 9, 8, 9, 7]])
+
+
+def test_speakers_are_told_apart_through_the_cache() -> None:
+    """7 opens a turn of the first speaker, 8 of the second; before any nobody speaks."""
+    model = decoder(segments=3, turn_ids=(7, 8))
+    ids = SPOKEN
+    given = model.hidden(ids, segments=torch.tensor([[0, 0, 1, 1, 1, 2, 2, 1]]))
     torch.testing.assert_close(model.hidden(ids), given)
     assert (given - model.hidden(ids, segments=torch.zeros_like(ids))).abs().max() > 1e-2
     cache = KVCache(model.config, 1, 8)
     pieces = [model.hidden(ids[:, a:b], cache=cache) for a, b in ((0, 3), (3, 6), (6, 8))]
     torch.testing.assert_close(torch.cat(pieces, dim=1), given, atol=1e-5, rtol=1e-5)
+
+
+def test_nobody_speaks_on_in_the_next_document() -> None:
+    model = decoder(segments=2, turn_ids=(7, 8))
+    documents = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1]])
+    given = torch.tensor([[0, 0, 1, 1, 0, 0, 0, 1]])  # two segments: 8 is in 2 modulo 2
+    found = model.hidden(SPOKEN, documents=documents)
+    torch.testing.assert_close(found, model.hidden(SPOKEN, documents=documents, segments=given))
+    for part in (slice(0, 4), slice(4, 8)):
+        alone = model.hidden(SPOKEN[:, part])
+        torch.testing.assert_close(found[:, part], alone, atol=1e-5, rtol=1e-5)
 
 
 def test_positions_need_no_parameters_unless_they_are_learned() -> None:

@@ -38,6 +38,18 @@ def test_15_percent_are_chosen_and_of_these_80_10_10() -> None:
     assert within(quarter, len(others), 0.25)
 
 
+def test_no_batch_is_without_a_target() -> None:
+    """With hardly any share one token is chosen, and never a special one."""
+    for seed in range(20):
+        ids = random_ids(2, 8, seed=seed, vocab_size=V)
+        ids[:, :6] = torch.arange(6)
+        batch = corrupted(ids, seed, share=1e-9)
+        assert int(batch.counts.sum()) == 1
+        assert int(ids[batch.counts]) >= 6
+    nothing = corrupted(torch.arange(6)[None])
+    assert not nothing.counts.any()
+
+
 def test_what_was_not_chosen_is_untouched_and_targets_are_the_text() -> None:
     ids = random_ids(20, 100, vocab_size=V)
     batch = corrupted(ids, share=0.3)

@@ -175,7 +175,7 @@ def test_an_old_models_file_is_a_causal_one() -> None:
 def test_the_tokenizer_tells_which_tokens_open_a_turn() -> None:
     """Only a model with vectors for turns keeps them, and those that a recipe names stay."""
     special = tokenizer().special
-    opening = (special.system, special.user, special.assistant)
+    opening = (special.user, special.assistant, special.system)
     for changes, expected in (
         ({}, ()),
         ({"segments": 2}, opening),
