@@ -76,7 +76,15 @@ def look(
             return Visibility(places, places, causal)
         seen = _order(places, places, causal) | (places < prefix[:, None])[:, None, :]
         return Visibility(places, places, causal, lambda: seen)
+    if cache is not None and prefix is None and cache.length == 0 and _is_whole(is_token):
+        # The usual prompt: no mask over all pairs has to be made for it.
+        cache.is_token[:, : ids.shape[1]] = True
+        return Visibility(places, places, causal)
     return _padded(ids, is_token, prefix, cache, causal=causal)
+
+
+def _is_whole(is_token: Tensor | None) -> bool:
+    return is_token is None or bool(is_token.all())
 
 
 def _padded(
