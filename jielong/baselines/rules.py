@@ -13,10 +13,11 @@ a group of the pattern caught; in a reply its words are exchanged as by `swap`. 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+import regex
 
 from jielong.core import config as configs
 from jielong.core.errors import ConfigError
@@ -24,7 +25,8 @@ from jielong.core.errors import ConfigError
 SHIPPED = Path(__file__).with_name("rules.toml")
 """Our own table, in Chinese and English."""
 
-_FIELD = re.compile(r"\{(\w+)\}")
+_FIELD = regex.compile(r"\{(\w+)\}")
+_PATIENCE_S = 1.0  # of the processor, for one rule: some patterns would look for years
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class Rule:
             raise ValueError(f"pattern: {self.pattern!r}: give one of reply, rewrite and swap")
         try:
             expression = self.expression
-        except re.error as error:
+        except regex.error as error:
             raise ValueError(
                 f"pattern: {self.pattern!r}: not a regular expression ({error}): mend it"
             ) from None
@@ -59,9 +61,9 @@ class Rule:
                     )
 
     @cached_property
-    def expression(self) -> re.Pattern[str]:
+    def expression(self) -> regex.Pattern[str]:
         """The compiled pattern."""
-        return re.compile(self.pattern, re.IGNORECASE)
+        return regex.compile(self.pattern, regex.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,11 @@ class RuleTable:
 
     swaps: dict[str, str] = field(default_factory=dict)
     rules: tuple[Rule, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a table that would only say back what is said."""
+        if not self.rules:
+            raise ValueError("rules: empty: give at least one")
 
     @classmethod
     def load(cls, path: Path) -> RuleTable:
@@ -82,44 +89,64 @@ class RuleTable:
             raise ConfigError(where + message) from None
 
     def answer(self, text: str, turn: int = 1) -> str:
-        """What the table says to `text`; `turn` counts the conversation's turns from 1."""
+        """What the table says to `text`; `turn` counts the conversation's turns from 1.
+
+        Raises `ConfigError` for a pattern that takes too long.
+        """
         text = text.strip()
-        for rule in self.rules:
-            if rule.reply:
-                found = rule.expression.search(text)
-                if found:
-                    return self._fill(rule.reply[(turn - 1) % len(rule.reply)], found, swap=True)
-            elif rule.rewrite is not None:
-                template = rule.rewrite
-                text = rule.expression.sub(
-                    lambda found, template=template: self._fill(template, found, swap=False), text
-                )
-            else:
-                text = self.swapped(text)
+        for place, rule in enumerate(self.rules):
+            try:
+                text, is_last = self._apply(rule, text, turn)
+            except TimeoutError:
+                raise ConfigError(
+                    f"rules[{place}].pattern: {rule.pattern!r}: takes more than {_PATIENCE_S:g} s "
+                    f"for {len(text)} characters: let no repeat stand in another, as in (a+)+"
+                ) from None
+            if is_last:
+                break
         return text
+
+    def _apply(self, rule: Rule, text: str, turn: int) -> tuple[str, bool]:
+        """What one rule makes of `text`, and whether the table ends there."""
+        if rule.swap:
+            return self.swapped(text), False
+        # Other threads go on meanwhile: a server has more to do than to wait for a pattern.
+        limits = {"timeout": _PATIENCE_S, "concurrent": True}
+        if rule.rewrite is not None:
+            template = rule.rewrite
+
+            def fill(found: regex.Match[str]) -> str:
+                return self._fill(template, found, swap=False)
+
+            return rule.expression.sub(fill, text, **limits), False
+        found = rule.expression.search(text, **limits)
+        if found is None:
+            return text, False
+        return self._fill(rule.reply[(turn - 1) % len(rule.reply)], found, swap=True), True
 
     def swapped(self, text: str) -> str:
         """`text` with the words of the table exchanged, longer ones first, in one pass."""
         if not self.swaps:
             return text
-        return self._words.sub(lambda found: self._lower[found[0].lower()], text)
+        # Case folds further than `lower` goes: a Turkish dotless i counts as an i, and stays.
+        return self._words.sub(lambda found: self._lower.get(found[0].lower(), found[0]), text)
 
     @cached_property
     def _lower(self) -> dict[str, str]:
         return {word.lower(): other for word, other in self.swaps.items()}
 
     @cached_property
-    def _words(self) -> re.Pattern[str]:
+    def _words(self) -> regex.Pattern[str]:
         """Any of the words; those of Latin letters only where they stand alone."""
         ordered = sorted(self._lower, key=lambda word: (-len(word), word))
         parts = [
-            rf"(?<![a-z']){re.escape(word)}(?![a-z'])" if word.isascii() else re.escape(word)
+            rf"(?<![a-z']){regex.escape(word)}(?![a-z'])" if word.isascii() else regex.escape(word)
             for word in ordered
         ]
-        return re.compile("|".join(parts), re.IGNORECASE)
+        return regex.compile("|".join(parts), regex.IGNORECASE)
 
-    def _fill(self, template: str, found: re.Match[str], *, swap: bool) -> str:
-        def value(name: re.Match[str]) -> str:
+    def _fill(self, template: str, found: regex.Match[str], *, swap: bool) -> str:
+        def value(name: regex.Match[str]) -> str:
             key = name[1]
             caught = found[int(key) if key.isdigit() else key] or ""
             return self.swapped(caught) if swap else caught

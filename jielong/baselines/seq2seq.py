@@ -49,6 +49,11 @@ class Source:
     is_token: Tensor
     memory: Tensor
 
+    def row(self, row: int) -> "Source":
+        """One sentence by itself."""
+        one = slice(row, row + 1)
+        return Source(self.states[one], self.is_token[one], self.memory[:, one])
+
     def select(self, rows: Tensor) -> None:
         """Keep `rows` (B',) of the batch, in that order."""
         self.states, self.is_token = self.states[rows], self.is_token[rows]

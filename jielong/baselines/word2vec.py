@@ -51,8 +51,9 @@ def train(
     One worker, because the order in which several would meet is nobody's choice.
     """
     word2vec = load("gensim.models.word2vec", "word2vec", extra="baselines")
+    names = [str(token) for token in range(vocab_size)]  # each once, not once for each token
     sentences = [
-        [str(token) for token in document[start : start + _SENTENCE]]
+        [names[token] for token in document[start : start + _SENTENCE]]
         for document in documents
         for start in range(0, len(document), _SENTENCE)
     ]

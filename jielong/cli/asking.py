@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from jielong.cli.options import MODEL, Add
@@ -28,7 +29,13 @@ def _add_decoding(
     if prompt:
         command.add_argument("prompt", metavar="PROMPT")
     command.add_argument("--strategy", choices=("greedy", "sample", "beam"), default="sample")
-    command.add_argument("--max-tokens", type=int, default=max_tokens, metavar="N")
+    command.add_argument(
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help=f"default {max_tokens}; an answer by rules is said to its end",
+    )
+    command.set_defaults(usual_tokens=max_tokens)
     command.add_argument("--temperature", type=float, default=0.7)
     command.add_argument("--top-p", type=float, default=1.0)
     command.add_argument("--top-k", type=int)
@@ -36,26 +43,33 @@ def _add_decoding(
     command.add_argument("--seed", type=int, default=0)
 
 
-def _decoding(arguments: argparse.Namespace):  # noqa: ANN202 - Sampling, imported late
+def _load(arguments: argparse.Namespace):  # noqa: ANN202 - of types that are imported late
+    """The model, and the rule by which it is to speak."""
+    from jielong.generation.loading import load_speaker
+    from jielong.generation.readers import NO_LIMIT, RuleSpeaker
     from jielong.generation.sampling import Sampling
 
-    names = ("strategy", "max_tokens", "temperature", "top_p", "top_k", "beams", "seed")
-    return Sampling(**{name: getattr(arguments, name) for name in names})
+    names = ("strategy", "temperature", "top_p", "top_k", "beams", "seed")
+    settings = {name: getattr(arguments, name) for name in names}
+    given, usual = arguments.max_tokens, arguments.usual_tokens
+    # Made before the model is loaded: that takes a while, and an option may be wrong.
+    sampling = Sampling(**settings, max_tokens=usual if given is None else given)
+    speaker = load_speaker(arguments.model)
+    if given is None and isinstance(speaker.model, RuleSpeaker):
+        sampling = replace(sampling, max_tokens=NO_LIMIT)
+    return speaker, sampling
 
 
 def _chat(arguments: argparse.Namespace) -> None:
-    from jielong.generation.loading import load_speaker
     from jielong.generation.terminal_chat import chat
 
-    chat(load_speaker(arguments.model), _decoding(arguments))
+    chat(*_load(arguments))
 
 
 def _generate(arguments: argparse.Namespace) -> None:
     from jielong.generation.engine import stream
-    from jielong.generation.loading import load_speaker
 
-    sampling = _decoding(arguments)
-    assistant = load_speaker(arguments.model)
+    assistant, sampling = _load(arguments)
     tokenizer = assistant.tokenizer
     prompt = [*tokenizer.begins, *tokenizer.encode(arguments.prompt)] or [tokenizer.special.eos]
     for text, _ in stream(assistant, prompt, sampling):

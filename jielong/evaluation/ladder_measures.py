@@ -22,7 +22,7 @@ from jielong.evaluation.ladder_summary import (
 from jielong.evaluation.translation import chrf
 from jielong.generation.engine import generate
 from jielong.generation.loading import Trained
-from jielong.generation.readers import RuleSpeaker, Speaker
+from jielong.generation.readers import NO_LIMIT, RuleSpeaker, Speaker
 from jielong.generation.sampling import Sampling
 from jielong.objectives.loss import cross_entropy
 from jielong.objectives.sequence_to_sequence import SourceTarget
@@ -152,7 +152,7 @@ def dialogue(rules: Trained[RuleSpeaker], said: Sequence[str]) -> tuple[Turn, ..
     for line in said:
         messages.append({"role": "user", "content": line})
         ids = render(rules.tokenizer, messages, generation_prompt=True).ids
-        answer = generate(rules, [ids], Sampling(strategy="greedy", max_tokens=512))[0].text
+        answer = generate(rules, [ids], Sampling(strategy="greedy", max_tokens=NO_LIMIT))[0].text
         messages.append({"role": "assistant", "content": answer})
         turns.append(Turn(said=line, answer=answer))
     return tuple(turns)

@@ -1,5 +1,6 @@
 """Beam search: the most probable *sequence* that a search keeping `beams` prefixes can find."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -47,6 +48,8 @@ def beam_search(
         totals = torch.tensor([total for total, _, _ in kept], device=device)
         hopeful = kept[0][0] / length**sampling.length_penalty
         if len(finished) == beams and finished[-1][0] >= hopeful:
+            break
+        if finished and hopeful == -math.inf:  # what is impossible will not win, however long
             break
         if length < steps:
             rows.select(torch.tensor([row for _, row, _ in kept], device=device))

@@ -30,7 +30,7 @@ class Continuation:
             sizes = [1] * len(prompts)
         room = torch.tensor([context - size for size in sizes]).clamp(max=most)
         self._reader = open_reader(model, len(prompts), max(sizes) + int(room.max()), special)
-        self.scores = self._reader.read(*_left_pad(prompts, special.pad))
+        self.scores = self._reader.read(*_left_pad(prompts))
         self.room = room.to(self.scores.device)
 
     def extend(self, tokens: Tensor) -> None:
@@ -52,9 +52,10 @@ def _check_room(longest: int, context: int) -> None:
         )
 
 
-def _left_pad(prompts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+def _left_pad(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     length = max(len(prompt) for prompt in prompts)
-    ids = torch.full((len(prompts), length), pad)
+    # 0 is a row of every embedding; the id of <pad> is none of a model whose makers had no padding.
+    ids = torch.zeros(len(prompts), length, dtype=torch.int64)
     is_token = torch.zeros(len(prompts), length, dtype=torch.bool)
     for row, prompt in enumerate(prompts):
         ids[row, length - len(prompt) :] = torch.tensor(prompt)

@@ -5,12 +5,13 @@ and that rows of a batch may leave or fork. A `Reader` is that, with whatever th
 inside: keys and values, a recurrent state, the last few tokens, or a prepared answer.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from jielong.baselines.ngram import NgramModel
 from jielong.baselines.recurrent import Recurrent, RecurrentState
@@ -64,12 +65,19 @@ class RuleSpeaker(nn.Module):
         self.register_buffer("text", torch.tensor(list(repr(table).encode()), dtype=torch.uint8))
 
     def answer(self, ids: Sequence[int]) -> list[int]:
-        """The ids of the answer to what the user said last, or to all of a text without turns."""
+        """The ids of the answer to what the user said last, or to all of a text without turns.
+
+        Of an answer that is begun already, those that are left; raises `DataError` when it is
+        begun in another way than the table has it.
+        """
         special = self.tokenizer.special
-        turns = [place for place, token in enumerate(ids) if token == special.user]
-        said = ids[turns[-1] + 1 :] if turns else ids
-        text = self.table.answer(self.tokenizer.decode(said), max(1, len(turns)))
-        return [*self.tokenizer.encode(text), special.eos]
+        said, begun = (self.tokenizer.decode(part) for part in _last_turn(ids, special))
+        text = self.table.answer(said, max(1, list(ids).count(special.user)))
+        if not text.startswith(begun):
+            raise DataError(
+                f"messages: the answer's beginning {begun!r}: the rules say {text!r}: leave it out"
+            )
+        return [*self.tokenizer.encode(text.removeprefix(begun)), special.eos]
 
 
 Speaker = Transformer | EncoderDecoder | Recurrent | Seq2Seq | NgramSpeaker | RuleSpeaker
@@ -87,9 +95,9 @@ def open_reader(model: Speaker, batch: int, capacity: int, special: SpecialToken
         case Seq2Seq():
             return _Seq2SeqReader(model, special)
         case NgramSpeaker():
-            return _HistoryReader(partial(_ngram_scores, model.ngram))
+            return _NgramReader(model.ngram)
         case RuleSpeaker():
-            return _HistoryReader(partial(_rule_scores, model))
+            return _RuleReader(model)
 
 
 def context_of(model: Speaker) -> int:
@@ -181,7 +189,7 @@ class _RecurrentReader:
 class _Seq2SeqReader:
     """The prompt is the sentence to be read; what comes next is its counterpart, from the start.
 
-    In a conversation it is the last thing that the user said.
+    In a conversation it is the last thing that the user said; an answer that is begun goes on.
     """
 
     def __init__(self, model: Seq2Seq, special: SpecialTokens) -> None:
@@ -191,59 +199,93 @@ class _Seq2SeqReader:
 
     def read(self, ids: Tensor, is_token: Tensor | None = None) -> Tensor:
         if self.source is None:
-            assert is_token is not None
-            turns_to_come = (ids == self.special.user).flip(1).cumsum(dim=1).flip(1)
-            is_word = ~torch.isin(ids, torch.tensor(self.special))
-            is_source = is_token & is_word & (turns_to_come == 0)
-            if not is_source.any(dim=1).all():
+            turns = [_last_turn(row, self.special) for row in _rows(ids, is_token)]
+            if not all(said for said, _ in turns):
                 raise DataError("prompt: empty: give a sentence to work on")
-            source, is_source = _ended(ids, is_source, self.special.eos)
-            self.source = self.model.read(source.to(self.device), is_source.to(self.device))
-            ids = torch.full((len(ids), 1), self.special.bos)
+            sentences = [torch.tensor([*said, self.special.eos]) for said, _ in turns]
+            source, is_source = (
+                pad_sequence(rows, batch_first=True).to(self.device)
+                for rows in (sentences, [torch.ones_like(row).bool() for row in sentences])
+            )
+            self.source = self.model.read(source, is_source)
+            return self._begin([[self.special.bos, *begun] for _, begun in turns])
         hidden = self.model.write(ids.to(self.device), self.source)
         return self.model.logits(hidden[:, -1])
+
+    def _begin(self, answers: list[list[int]]) -> Tensor:
+        """Write the beginnings, which may be of any lengths: each row by itself."""
+        assert self.source is not None
+        sources = [self.source.row(row) for row in range(len(answers))]
+        hidden = [
+            self.model.write(torch.tensor([answer], device=self.device), source)[:, -1]
+            for answer, source in zip(answers, sources, strict=True)
+        ]
+        self.source.memory = torch.cat([source.memory for source in sources], dim=1)
+        return self.model.logits(torch.cat(hidden))
 
     def select(self, rows: Tensor) -> None:
         assert self.source is not None
         self.source.select(rows)
 
 
-class _HistoryReader:
-    """Remembers each row's prompt and what was said since, and asks for the scores (V,) anew."""
+class _NgramReader:
+    """Remembers as many of each row's last tokens as the model looks back to."""
 
-    def __init__(self, scores: Callable[[list[int], list[int]], Tensor]) -> None:
-        self.scores = scores
-        self.rows: list[tuple[list[int], list[int]]] = []
+    def __init__(self, model: NgramModel) -> None:
+        self.model = model
+        self.recent: list[list[int]] = []
 
     def read(self, ids: Tensor, is_token: Tensor | None = None) -> Tensor:
-        if self.rows:
-            self.rows = [
-                (prompt, [*said, *new])
-                for (prompt, said), new in zip(self.rows, ids.tolist(), strict=True)
-            ]
-        else:
-            kept = torch.ones_like(ids, dtype=torch.bool) if is_token is None else is_token
-            self.rows = [(row[mask].tolist(), []) for row, mask in zip(ids, kept, strict=True)]
-        return torch.stack([self.scores(prompt, said) for prompt, said in self.rows])
+        new = _rows(ids, is_token)
+        seen = [a + b for a, b in zip(self.recent or [[]] * len(new), new, strict=True)]
+        self.recent = [row[max(0, len(row) - self.model.order + 1) :] for row in seen]
+        p = np.stack([self.model.distribution(row) for row in self.recent])
+        return torch.from_numpy(p).log().float()
 
     def select(self, rows: Tensor) -> None:
-        self.rows = [self.rows[row] for row in rows.tolist()]
+        self.recent = [self.recent[row] for row in rows.tolist()]
+
+
+class _RuleReader:
+    """Each row's answer is prepared; of what was said since, only the length matters."""
+
+    def __init__(self, model: RuleSpeaker) -> None:
+        self.model = model
+        self.answers: list[list[int]] = []
+        self.said = 0
+
+    def read(self, ids: Tensor, is_token: Tensor | None = None) -> Tensor:
+        if self.answers:
+            self.said += ids.shape[1]
+        else:
+            self.answers = [self.model.answer(row) for row in _rows(ids, is_token)]
+        scores = torch.full((len(ids), self.model.tokenizer.vocab_size), -torch.inf)
+        for row, answer in zip(scores, self.answers, strict=True):
+            row[answer[min(self.said, len(answer) - 1)]] = 0.0
+        return scores
+
+    def select(self, rows: Tensor) -> None:
+        self.answers = [self.answers[row] for row in rows.tolist()]
+
+
+def _rows(ids: Tensor, is_token: Tensor | None) -> list[list[int]]:
+    """The tokens of each row, without its padding."""
+    kept = torch.ones_like(ids, dtype=torch.bool) if is_token is None else is_token
+    return [row[mask].tolist() for row, mask in zip(ids, kept, strict=True)]
+
+
+def _last_turn(ids: Sequence[int], special: SpecialTokens) -> tuple[list[int], list[int]]:
+    """What the user said last, and how the answer to it begins; a text without turns is said."""
+    start = max((place for place, token in enumerate(ids) if token == special.user), default=-1)
+    turn = [*ids[start + 1 :], special.assistant]
+    end = turn.index(special.assistant)
+    said, begun = (
+        [token for token in part if token not in special] for part in (turn[:end], turn[end:])
+    )
+    return said, begun
 
 
 def _ended(ids: Tensor, is_token: Tensor, eos: int) -> tuple[Tensor, Tensor]:
     """Sources (B, S) padded on the left, with `<eos>` after each: (B, S + 1)."""
     last = torch.full_like(ids[:, :1], eos)
     return torch.cat([ids, last], 1), torch.cat([is_token, torch.ones_like(last).bool()], 1)
-
-
-def _ngram_scores(model: NgramModel, prompt: list[int], said: list[int]) -> Tensor:
-    history = [*prompt, *said]
-    p = model.distribution(history[max(0, len(history) - model.order + 1) :])
-    return torch.from_numpy(p).log().float()
-
-
-def _rule_scores(model: RuleSpeaker, prompt: list[int], said: list[int]) -> Tensor:
-    answer = model.answer(prompt)
-    scores = torch.full((model.tokenizer.vocab_size,), -torch.inf)
-    scores[answer[min(len(said), len(answer) - 1)]] = 0.0
-    return scores

@@ -92,13 +92,13 @@ class _Session:
         reserve = min(sampling.max_tokens, context // 4)
         try:
             fitted = fit(self.assistant.tokenizer, [*self.messages, question], context, reserve)
+            if fitted.dropped_turns:
+                say(FORGOTTEN.format(n=fitted.dropped_turns))
+            answer = {"role": "assistant", "content": self._stream(fitted.ids, sampling)}
         except JielongError as error:
             say(str(error))
             return
-        self.messages = [*self.messages[fitted.dropped_turns :], question]
-        if fitted.dropped_turns:
-            say(FORGOTTEN.format(n=fitted.dropped_turns))
-        self.messages.append({"role": "assistant", "content": self._stream(fitted.ids, sampling)})
+        self.messages = [*self.messages[fitted.dropped_turns :], question, answer]
 
     def _stream(self, prompt: list[int], sampling: Sampling) -> str:
         """Print the answer as it is made, and return it as far as it came."""

@@ -11,8 +11,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
-from jielong.core.errors import JielongError
+from jielong.core.errors import DataError, JielongError
 from jielong.generation.engine import Completion, stream
 from jielong.generation.loading import Trained
 from jielong.generation.readers import Speaker
@@ -49,6 +50,7 @@ class Job:
         self.completion: Completion | None = None
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Queue[str | Completion | JielongError] = asyncio.Queue()
+        self._first: str | Completion | JielongError | None = None
 
     def tell(self, news: str | Completion | JielongError) -> None:
         """Hand a piece of text, the end, or a failure to the reader. Called by any thread."""
@@ -57,12 +59,20 @@ class Job:
         except RuntimeError:  # the loop is closed: nobody reads any more
             self.cancelled = True
 
+    async def begin(self, patience_s: float) -> None:
+        """Wait for the first piece, or `patience_s`. Raises what kept the answer from beginning."""
+        with suppress(TimeoutError):
+            self._first = await asyncio.wait_for(self._news.get(), patience_s)
+        if isinstance(self._first, JielongError):
+            raise self._first
+
     async def texts(self, patience_s: float) -> AsyncIterator[str]:
         """The pieces of the answer; before the first, "" whenever nothing came for `patience_s`.
 
-        Afterwards `completion` holds the whole. Raises `EngineClosedError` or `EngineFailedError`.
+        Afterwards `completion` holds the whole. Raises `EngineClosedError`, `EngineFailedError`, or
+        the `DataError` of a prompt that the model cannot take.
         """
-        news = None
+        news = self._first
         while news is None:
             try:
                 news = await asyncio.wait_for(self._news.get(), patience_s)
@@ -148,6 +158,8 @@ class EngineThread:
             start_s = time.monotonic()
             try:
                 self._answer(job)
+            except DataError as error:
+                job.tell(error)
             except Exception as error:  # noqa: BLE001 - one failing request must end alone
                 _log.error("an answer failed", exc_info=error)
                 job.tell(EngineFailedError(type(error).__name__))

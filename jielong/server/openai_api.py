@@ -1,5 +1,5 @@
-"""OpenAI's chat routes. Order of work: validate, tokenise, check the context, queue, and only then
-the first header, so that whatever is wrong with a request is told by its status.
+"""OpenAI's chat routes. Order of work: validate, tokenise, check the context, queue, begin the
+answer, and only then the first header: so what is wrong with a request is told by its status.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from jielong.core.errors import JielongError
+from jielong.core.errors import DataError, JielongError
 from jielong.generation.engine import Completion
 from jielong.generation.loading import Trained
-from jielong.generation.readers import Speaker
+from jielong.generation.readers import NgramSpeaker, Speaker
 from jielong.generation.sampling import Sampling
 from jielong.server.engine_thread import EngineClosedError, EngineThread, Job, QueueFullError
 from jielong.server.errors import ApiError, busy, internal, shown
@@ -25,6 +25,7 @@ from jielong.server.schemas import ChatRequest, parse
 
 _WAIT_COMMENT_S = 10.0
 _COLDEST = 1e-3
+_ENDLESS = 4096  # tokens: a model without a context may never come to an end by itself
 _DRAINED_BODIES = 8  # a client that is still sending hears no answer: read on for a while
 _RESTART_S = 5
 _STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -69,6 +70,7 @@ def make_router(service: Service) -> APIRouter:
         answer.job = _submit(service.engine, answer)
         watcher = asyncio.create_task(_cancel_when_gone(request, service.engine, answer.job))
         if asked.stream:
+            await _begin(answer, watcher)
             return StreamingResponse(
                 _events(answer, watcher),
                 media_type="text/event-stream",
@@ -94,7 +96,10 @@ class _Answer:
             "model": service.assistant.name,
             "system_fingerprint": service.fingerprint,
         }
-        self.sampling, clamped = _sampling(asked, service.assistant.context - len(prompt.ids))
+        room = service.assistant.context - len(prompt.ids)
+        if isinstance(service.assistant.model, NgramSpeaker):
+            room = min(room, _ENDLESS)
+        self.sampling, clamped = _sampling(asked, room)
         self.headers = {"x-jielong-clamped": clamped} if clamped else {}
         if asked.ignored:
             self.headers["x-jielong-ignored"] = ", ".join(asked.ignored)
@@ -139,6 +144,15 @@ async def _whole(answer: _Answer, watcher: asyncio.Task) -> dict[str, Any]:
         "usage": answer.usage(completion),
         **answer.extension,
     }
+
+
+async def _begin(answer: _Answer, watcher: asyncio.Task) -> None:
+    """Wait for the first piece, though not for long: headers tell a client that it was heard."""
+    try:
+        await answer.job.begin(_WAIT_COMMENT_S)
+    except JielongError as error:
+        watcher.cancel()
+        raise _failure(error) from None
 
 
 async def _events(answer: _Answer, watcher: asyncio.Task) -> AsyncIterator[bytes]:
@@ -246,6 +260,8 @@ def _failure(error: JielongError) -> ApiError:
         return busy(str(error), "queue_full", error.retry_after_s)
     if isinstance(error, EngineClosedError):
         return busy(str(error), "shutting_down", _RESTART_S)
+    if isinstance(error, DataError):
+        return ApiError(str(error), param="messages")
     return internal()
 
 

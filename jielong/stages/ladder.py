@@ -6,8 +6,9 @@ be talked to. The page and `summary.json` are made from them at the end.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from jielong.baselines.recurrent import Recurrent
 from jielong.baselines.word2vec import Vectors, Word2VecConfig, train
 from jielong.core.config import check_positive, parse
 from jielong.core.device import describe_machine
-from jielong.core.errors import CheckpointError
+from jielong.core.errors import CheckpointError, ConfigError, DataError
 from jielong.core.files import atomic_writer
 from jielong.core.progress import say
 from jielong.core.run_dir import MANIFEST, RunDir, open_finished, open_run
@@ -33,11 +34,12 @@ from jielong.evaluation.ladder_summary import (
     Rung,
     Translation,
     Translator,
+    Turn,
     write_ladder_summary,
 )
 from jielong.evaluation.language_modeling import bits_per_byte
 from jielong.generation.loading import Trained, load_rules, load_speaker
-from jielong.generation.readers import RuleSpeaker, Speaker
+from jielong.generation.readers import Speaker
 from jielong.generation.sampling import Sampling
 from jielong.model.transformer import Transformer
 from jielong.stages.ladder_rungs import (
@@ -49,8 +51,10 @@ from jielong.stages.ladder_rungs import (
     climb_network,
     climb_ngram,
     climb_seq2seq,
+    fits,
     pair_batch,
 )
+from jielong.stages.pretrain import document_parts
 from jielong.tokenizer.bpe import Tokenizer
 
 RUNGS = "rungs"
@@ -79,6 +83,14 @@ class ShowConfig:
         for words in self.analogies:
             if len(words) != 3:
                 raise ValueError(f"analogies: {list(words)}: give three words, a - b + c")
+        try:
+            self.sampling(seed=0)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    def sampling(self, seed: int) -> Sampling:
+        """How the rungs go on from the prompts."""
+        return Sampling(temperature=self.temperature, max_tokens=self.max_tokens, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,16 +129,6 @@ def run(config: LadderConfig, *, resume: bool = False) -> Path:
     """Climb; returns the run directory, with `summary.json` and `report.html`."""
     data = open_finished(config.data, "tokenize")
     prepared = open_finished(config.prepared, "prepare")
-    run = RunDir.create(
-        config.run_dir,
-        stage="ladder",
-        config=config,
-        inputs={"data": data.path, "prepared": prepared.path},
-        resume=resume,
-    )
-    rules_path = Path(config.rules) if config.rules else rules.SHIPPED
-    speaker = load_rules(rules_path)  # a bad table is told now, not after an hour
-    pairs = sentence_pairs(prepared) if config.seq2seq else {"train": [], "test": []}
     material = Material(
         Tokenizer.load(data.path),
         Shard.load(data.path / "train.npz"),
@@ -134,21 +136,76 @@ def run(config: LadderConfig, *, resume: bool = False) -> Path:
         config.seconds,
         config.seed,
     )
-    lexicon = Lexicon.load(prepared.path / "lexicon.json")
-    _climb(config, run.path / RUNGS, material, [*pairs["train"]], word_pairs(lexicon))
-    summary = _measure(config, run, material, pairs["test"][: config.show.tested_pairs], speaker)
+    # What is wrong is told now: not after an hour, and not by a run that can go no further.
+    rules_path = Path(config.rules) if config.rules else rules.SHIPPED
+    dialogue = measures.dialogue(load_rules(rules_path), config.show.said)
+    _check_reach(config, material)
+    learned, asked = _pairs(config, prepared, material.tokenizer)
+    run = RunDir.create(
+        config.run_dir,
+        stage="ladder",
+        config=config,
+        inputs={"data": data.path, "prepared": prepared.path},
+        resume=resume,
+    )
+    _climb(config, run.path / RUNGS, material, learned)
+    summary = _measure(config, run, material, asked, dialogue)
     write_ladder_summary(summary, run.path)
     say(f"page: {write_ladder_report(run.path)}")
     run.finish({"steps": {rung.name: rung.steps for rung in summary.rungs}})
     return run.path
 
 
+def _check_reach(config: LadderConfig, material: Material) -> None:
+    """Refuse prompts that a rung cannot read, and windows that the corpus does not fill."""
+    sizes = [1 + len(material.tokenizer.encode(prompt)) for prompt in config.show.prompts]
+    for name, rung in (config.recurrent | config.transformer).items():
+        document_parts(material.train.tokens, 1, rung.window, material.seed)(0)
+        for place, size in enumerate(sizes):
+            if size >= rung.model.context:
+                raise ConfigError(
+                    f"show.prompts[{place}]: {size} tokens, which leaves {name} no room in its "
+                    f"context of {rung.model.context}: shorten it"
+                )
+
+
+def _pairs(
+    config: LadderConfig, prepared: RunDir, tokenizer: Tokenizer
+) -> tuple[dict[str, list[SentencePair]], list[SentencePair]]:
+    """What each translator learns from, and what all of them are asked: pairs that each can take.
+
+    Raises `DataError` where a translator is left without any.
+    """
+    if not config.seq2seq:
+        return {}, []
+    sides = sentence_pairs(prepared)
+    words = word_pairs(Lexicon.load(prepared.path / "lexicon.json"))
+
+    def fitting(pairs: list[SentencePair], context: int) -> Iterator[SentencePair]:
+        for pair in pairs:
+            if fits((tokenizer.encode(pair.zh), tokenizer.encode(pair.en)), context):
+                yield pair
+
+    rungs = config.seq2seq
+    learned = {
+        name: [*sides["train"], *(words if rung.words else ())] for name, rung in rungs.items()
+    }
+    contexts = {name: rung.model.context for name, rung in rungs.items()}
+    asked = fitting(sides["test"], min(contexts.values()))
+    tested = [*islice(asked, config.show.tested_pairs)]
+    for name, context in sorted(contexts.items(), key=lambda item: item[1]):
+        if not tested or next(fitting(learned[name], context), None) is None:
+            raise DataError(
+                f"seq2seq.{name}.model.context: {context}: no pair of sentences fits: raise it"
+            )
+    return learned, tested
+
+
 def _climb(
     config: LadderConfig,
     root: Path,
     material: Material,
-    sentences: list[SentencePair],
-    words: list[SentencePair],
+    learned: Mapping[str, list[SentencePair]],
 ) -> None:
     """Train every rung that is not finished yet, in the order in which they came to the world."""
 
@@ -170,8 +227,7 @@ def _climb(
         _tell(root / name)
     for name, rung in config.seq2seq.items():
         if not _finished(root / name):
-            pairs = [*sentences, *words] if rung.words else sentences
-            climb_seq2seq(root / name, rung, material, pairs, resume=True)
+            climb_seq2seq(root / name, rung, material, learned[name], resume=True)
 
 
 def _climb_word2vec(run: RunDir, config: Word2VecConfig, material: Material) -> None:
@@ -188,13 +244,12 @@ def _measure(
     run: RunDir,
     material: Material,
     pairs: list[SentencePair],
-    speaker: Trained[RuleSpeaker],
+    dialogue: tuple[Turn, ...],
 ) -> LadderSummary:
     """Everything on the page, from the finished rungs."""
     root, show = run.path / RUNGS, config.show
     names = [*config.ngram, *config.recurrent, *config.transformer]
     models = {name: load_speaker(root / name) for name in names}
-    sampling = Sampling(temperature=show.temperature, max_tokens=show.max_tokens, seed=config.seed)
     words = measures.Words.of(material.tokenizer, material.train)
     vectors = _vectors(config, root, models)
     queries = [*((word,) for word in show.words), *show.analogies]
@@ -213,11 +268,11 @@ def _measure(
         uniform=bits_per_byte(float(nothing), int(valid.text_bytes.sum())),
         pairs=len(pairs),
         rungs=tuple(_rung(root / name) for name in names),
-        samples=measures.samples(models, show.prompts, sampling),
+        samples=measures.samples(models, show.prompts, show.sampling(config.seed)),
         nearest=tuple(measures.nearest(words, vectors, q, show.neighbours) for q in queries),
         translators=translators,
         translations=translations,
-        dialogue=measures.dialogue(speaker, show.said),
+        dialogue=dialogue,
     )
 
 

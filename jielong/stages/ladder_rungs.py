@@ -5,9 +5,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -47,6 +49,10 @@ class NgramRung:
     order: int
     smoothing: Smoothing = field(default_factory=Smoothing)
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be counted."""
+        check_positive(self, "order")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRung:
@@ -70,13 +76,42 @@ class RecurrentRung(TrainingRung):
     window: int
     model: RecurrentConfig
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained, or not be measured."""
+        super().__post_init__()
+        _check_windows(self.window, self.model.context)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerRung(TrainingRung):
-    """A transformer on windows of `window` tokens."""
+    """A transformer on windows of `window` tokens, each of which it predicts from those before."""
 
     window: int
     model: ModelConfig
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained, or sees what it has to predict."""
+        super().__post_init__()
+        _check_windows(self.window, self.model.context)
+        if self.window > self.model.context:
+            raise ValueError(f"window: {self.window}: exceeds model.context {self.model.context}")
+        if self.model.objective != "causal":
+            raise ValueError(
+                f"model.objective: {self.model.objective!r}: a rung predicts the next token: "
+                "leave it out"
+            )
+        if self.model.bidirectional:
+            raise ValueError(
+                "model.bidirectional: true: the model would see what it has to predict: leave it "
+                "out"
+            )
+
+
+def _check_windows(window: int, context: int) -> None:
+    """Held-out text is read in windows that overlap by half: of one token there is none."""
+    for name, size in (("window", window), ("model.context", context)):
+        if size < 2:
+            raise ValueError(f"{name}: {size}: must be at least 2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +135,8 @@ class Material:
 
 M = TypeVar("M", bound=nn.Module)
 Batches = Callable[[int], Sequence[Part]]
+Row = tuple[Sequence[int], Sequence[int]]
+"""The ids of a sentence and of its translation."""
 
 
 def climb_ngram(run: RunDir, rung: NgramRung, material: Material) -> None:
@@ -159,29 +196,31 @@ def climb_seq2seq(
 
 def pair_parts(pairs: Sequence[SentencePair], rung: Seq2SeqRung, material: Material) -> Batches:
     """Pairs as steps: every epoch in another order, each pair once; a pure function of the step."""
-    longest = rung.model.context
     sources = material.tokenizer.encode_batch([pair.zh for pair in pairs])
     targets = material.tokenizer.encode_batch([pair.en for pair in pairs])
-    rows = [
-        (source, target)
-        for source, target in zip(sources, targets, strict=True)
-        if 0 < len(source) <= longest and len(target) + 2 <= longest
-    ]
+    rows = [row for row in zip(sources, targets, strict=True) if fits(row, rung.model.context)]
+
+    @lru_cache(maxsize=2)  # a step may reach into the next epoch
+    def order(epoch: int) -> np.ndarray:
+        return generator(material.seed, "pairs", epoch).permutation(len(rows))
 
     def batches(step: int) -> Sequence[Part]:
         chosen = []
         for place in range(step * rung.batch, (step + 1) * rung.batch):
             epoch, i = divmod(place, len(rows))
-            order = generator(material.seed, "pairs", epoch).permutation(len(rows))
-            chosen.append(rows[order[i]])
+            chosen.append(rows[order(epoch)[i]])
         return [Part([pair_batch(chosen, material.tokenizer)], target_loss)]
 
     return batches
 
 
-def pair_batch(
-    rows: Sequence[tuple[Sequence[int], Sequence[int]]], tokenizer: Tokenizer
-) -> SourceTarget:
+def fits(row: Row, context: int) -> bool:
+    """Whether a translator can read the one and write the other, their marks included."""
+    source, target = row
+    return 0 < len(source) < context and len(target) + 2 <= context
+
+
+def pair_batch(rows: Sequence[Row], tokenizer: Tokenizer) -> SourceTarget:
     """Pairs of ids as one batch; each target is opened by `<bos>` and closed by `<eos>`."""
     special, device = tokenizer.special, default_device()
     pairs = [

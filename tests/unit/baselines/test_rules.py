@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from jielong.baselines import rules
 from jielong.baselines.rules import SHIPPED, Rule, RuleTable
 from jielong.core.errors import ConfigError
 
@@ -109,3 +110,27 @@ def test_a_bad_table_is_one_clear_line(tmp_path: Path, rule: str, message: str) 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: no such recipe"):
         RuleTable.load(tmp_path / "nowhere.toml")
+
+
+def test_an_empty_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="rules: empty: give at least one") as caught:
+        load(tmp_path, "rules = []\n")
+    assert str(caught.value).startswith(str(tmp_path / "table.toml"))
+
+
+@pytest.mark.parametrize("kind", ['reply = ["x"]', 'rewrite = "x"'])
+def test_a_pattern_that_would_look_for_years_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Every way to cut 60 letters into ones and twos is tried: 2.5e12 of them."""
+    monkeypatch.setattr(rules, "_PATIENCE_S", 0.05)
+    table = load(tmp_path, f"[[rules]]\nswap = true\n[[rules]]\npattern = '^(a|aa)+$'\n{kind}\n")
+    assert table.answer("aaa") == "x"
+    message = r"rules\[1\]\.pattern: '\^\(a\|aa\)\+\$': takes more than 0.05 s for 61 characters"
+    with pytest.raises(ConfigError, match=message):
+        table.answer("a" * 60 + "b")
+
+
+def test_letters_that_only_fold_to_others_stay(shipped: RuleTable) -> None:
+    """The Turkish i without a dot and I with one."""
+    assert shipped.swapped("\u0131, i, \u0130, I") == "\u0131, you, \u0130, you"

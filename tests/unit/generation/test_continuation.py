@@ -99,3 +99,13 @@ def test_rooms_of_a_source_and_its_answer_are_apart() -> None:
     assert Continuation(model, [[1] * 31], 1, SPECIAL).scores.isfinite().all()
     with pytest.raises(ContextLengthError, match="the prompt has 32 tokens"):
         Continuation(model, [[1] * 32], 1, SPECIAL)
+
+
+def test_padding_needs_no_token_of_its_own() -> None:
+    """An imported model whose makers had no padding: the id told for it is past the embedding."""
+    model = decoder(std=0.5, vocab_size=20)
+    special = SPECIAL._replace(pad=20)
+    together = Continuation(model, [[5, 6, 7], [8]], 3, special).scores
+    for row, prompt in enumerate(([5, 6, 7], [8])):
+        alone = Continuation(model, [prompt], 3, special).scores
+        torch.testing.assert_close(together[row : row + 1], alone)

@@ -14,7 +14,7 @@ from jielong.baselines.seq2seq import Seq2Seq, Seq2SeqConfig
 from jielong.core.errors import DataError
 from jielong.generation.engine import generate, stream
 from jielong.generation.loading import Trained
-from jielong.generation.readers import NgramSpeaker, RuleSpeaker, open_reader
+from jielong.generation.readers import NO_LIMIT, NgramSpeaker, RuleSpeaker, open_reader
 from jielong.generation.sampling import Sampling
 from jielong.tokenizer.chat_template import render
 from jielong.tokenizer.special_tokens import SPECIAL
@@ -112,6 +112,9 @@ TABLE = RuleTable(
 )
 
 
+GREEDY_WHOLE = Sampling(strategy="greedy", max_tokens=NO_LIMIT)
+
+
 def rules() -> Trained:
     return Trained("rules", RuleSpeaker(TABLE, tokenizer()), tokenizer())
 
@@ -137,6 +140,39 @@ def test_rules_say_their_answer_however_it_is_drawn(sampling: Sampling) -> None:
     assert all(c.finish == "stop" for c in completions)
 
 
+def test_an_answer_that_is_begun_is_not_what_the_user_said() -> None:
+    """The rest of the rules' own answer follows, wherever it is cut; another has none."""
+    talk = [{"role": "user", "content": "oh, hi"}]
+    prompt = render(tokenizer(), talk, generation_prompt=True).ids
+    for begun in ("", "f", "first ", "first 一"):
+        (rest,) = generate(rules(), [prompt + tokenizer().encode(begun)], GREEDY_WHOLE)
+        assert (begun + rest.text, rest.finish) == ("first 一", "stop")
+    with pytest.raises(DataError, match="beginning 'second': the rules say 'first 一'"):
+        generate(rules(), [prompt + tokenizer().encode("second")], GREEDY_WHOLE)
+
+
+def test_the_table_is_asked_once_for_each_prompt() -> None:
+    asked: list[str] = []
+
+    class Counted(RuleTable):
+        def answer(self, text: str, turn: int = 1) -> str:
+            asked.append(text)
+            return super().answer(text, turn)
+
+    speaking = RuleSpeaker(Counted(rules=TABLE.rules), tokenizer())
+    prompts = [tokenizer().encode(text) for text in ("hi", "a?")]
+    found = generate(Trained("rules", speaking, tokenizer()), prompts, GREEDY_WHOLE)
+    assert [c.text for c in found] == ["first 一", "a."]
+    assert asked == ["hi", "a?"]
+
+
+def test_beams_end_with_the_rules_answer() -> None:
+    """All else is impossible: a search that waited for as many endings as beams had no end."""
+    beam = Sampling(strategy="beam", beams=4, max_tokens=NO_LIMIT)
+    (found,) = generate(rules(), [tokenizer().encode("hi")], beam)
+    assert (found.text, found.finish, found.logps) == ("first 一", "stop", [0.0])
+
+
 def test_rules_stream() -> None:
     prompt = [1, *tokenizer().encode("hi")]
     pieces = [text for text, _ in stream(rules(), prompt, Sampling(max_tokens=40))]
@@ -158,6 +194,42 @@ def test_a_translator_reads_what_the_user_said_last() -> None:
         for prompt in (tokenizer().encode(text), chat)
     )
     assert plain.ids == in_chat.ids
+
+
+def test_a_translation_that_is_begun_goes_on() -> None:
+    """Rows with beginnings of other lengths beside each other, against full forward passes."""
+    model = speaker("seq2seq").model
+    said = tokenizer().encode(TEXTS[0])[:6]
+    begun = [[], [40, 41, 42], [50]]
+    prompts = [[1, SPECIAL.user, *said, SPECIAL.assistant, *ids] for ids in begun]
+    found = generate(speaker("seq2seq"), prompts, Sampling(strategy="greedy", max_tokens=5))
+    source = torch.tensor([[*said, SPECIAL.eos]])
+    for ids, completion in zip(begun, found, strict=True):
+        target = [SPECIAL.bos, *ids, *completion.ids]
+        with torch.no_grad():
+            scores = model(
+                source,
+                torch.tensor([target]),
+                source_is_token=torch.ones_like(source, dtype=torch.bool),
+            )[0]
+        assert scores.argmax(-1)[len(ids) : -1].tolist() == completion.ids
+    assert len({tuple(completion.ids) for completion in found}) == 3
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_an_ngram_forgets_no_more_than_it_may(order: int) -> None:
+    ids = [token for text in TEXTS for token in (1, *tokenizer().encode(text))]
+    model = NgramModel.fit(ids, order, tokenizer().vocab_size)
+    reader = open_reader(NgramSpeaker(model), 2, 20, SPECIAL)
+    rows = [ids[:4], ids[7:11]]
+    found = reader.read(torch.tensor(rows), torch.tensor([[False, True, True, True], [True] * 4]))
+    for step in range(3):
+        for row, scores in zip([rows[0][1:], rows[1]], found, strict=True):
+            expected = np.log(model.distribution(row[len(row) - order + 1 :]))
+            np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-5)
+        new = [ids[20 + step], ids[30 + step]]
+        rows = [[*row, token] for row, token in zip(rows, new, strict=True)]
+        found = reader.read(torch.tensor(new)[:, None])
 
 
 def test_nothing_to_translate_is_refused() -> None:

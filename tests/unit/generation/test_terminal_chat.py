@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from jielong.baselines import rules
+from jielong.baselines.rules import Rule, RuleTable
 from jielong.core import progress
 from jielong.generation import terminal_chat
-from jielong.generation.loading import Assistant, save_model
+from jielong.generation.loading import Assistant, Trained, save_model
+from jielong.generation.readers import RuleSpeaker
 from jielong.generation.sampling import Sampling
 from tests import tiny
 from tests.serving import speaker
@@ -91,6 +94,19 @@ def test_a_line_too_long_is_refused_and_the_chat_goes_on(monkeypatch: pytest.Mon
     assert "63 tokens" in notes
     assert "64: shorten it" in notes
     assert seen[-1] == ["a", "你好", "b"]
+
+
+def test_a_line_that_cannot_be_answered_is_told_and_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The third line hears the second reply: the second was no turn of the conversation."""
+    monkeypatch.setattr(rules, "_PATIENCE_S", 0.05)
+    slow, polite = Rule(pattern="^(a|aa)+$", reply=("x",)), Rule(pattern="hi", reply=("1", "2"))
+    tokenizer = tiny.tokenizer()
+    table = Trained("rules", RuleSpeaker(RuleTable(rules=(slow, polite)), tokenizer), tokenizer)
+    answers, notes = talk(monkeypatch, "hi\n" + "a" * 60 + "b\nhi\n", table)
+    assert answers == "1\n2\n"
+    assert notes.count("rules[0].pattern: '^(a|aa)+$': takes more than") == 1
 
 
 def test_each_turn_draws_anew_and_a_seed_repeats_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,13 @@ import httpx
 import openai
 import pytest
 
+from jielong.baselines.ngram import NgramModel
+from jielong.baselines.ngram_smoothing import Smoothing
+from jielong.baselines.rules import Rule, RuleTable
+from jielong.baselines.seq2seq import Seq2Seq, Seq2SeqConfig
+from jielong.generation.loading import Trained
+from jielong.generation.readers import NgramSpeaker, RuleSpeaker
+from jielong.server import openai_api
 from tests import tiny
 from tests.serving import NAME, serving, speaker
 
@@ -308,3 +315,54 @@ def test_a_body_that_is_no_request(url: str, body: bytes) -> None:
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
     assert len(response.content) < 1000
     assert httpx.get(f"{url}/health").json() == {"status": "ok"}
+
+
+def other(kind: str) -> Trained:
+    """A speaker that is no transformer."""
+    tokenizer = tiny.tokenizer()
+    size = tokenizer.vocab_size
+    if kind == "rules":
+        table = RuleTable(rules=(Rule(pattern="hi", reply=("Hi there!",)),))
+        return Trained(NAME, RuleSpeaker(table, tokenizer), tokenizer)
+    if kind == "ngram":  # which has never seen an end
+        unigram = NgramModel.fit([40], 1, size, smoothing=Smoothing(kind="add-k", k=0.01))
+        return Trained(NAME, NgramSpeaker(unigram), tokenizer)
+    shape = Seq2SeqConfig(vocab_size=size, context=32, width=12, attention=True)
+    return Trained(NAME, Seq2Seq(shape).eval(), tokenizer)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_model_cannot_answer_is_the_requests_fault(stream: bool) -> None:
+    """An empty sentence to translate; a beginning that the rules' answer does not have."""
+    ask = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "No"}]
+    for kind, messages, told in (
+        ("seq2seq", [{"role": "user", "content": ""}], "prompt: empty: give a sentence"),
+        ("rules", ask, "messages: the answer's beginning 'No': the rules say 'Hi there!'"),
+    ):
+        body = {"model": NAME, "messages": messages, "stream": stream}
+        with serving(other(kind)) as url:
+            response = httpx.post(f"{url}/v1/chat/completions", json=body)
+            assert response.status_code == 400
+            error = response.json()["error"]
+            assert error["message"].startswith(told)
+            assert (error["type"], error["param"]) == ("invalid_request_error", "messages")
+            body["messages"] = [{"role": "user", "content": "hi"}]
+            assert httpx.post(f"{url}/v1/chat/completions", json=body).status_code == 200
+
+
+def test_rules_go_on_with_an_answer_that_is_begun() -> None:
+    ask = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hi th"}]
+    with serving(other("rules")) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="n") as client:
+        assert create(client, messages=ask).choices[0].message.content == "ere!"
+
+
+def test_a_model_without_a_context_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert openai_api._ENDLESS <= 10_000
+    monkeypatch.setattr(openai_api, "_ENDLESS", 20)
+    with serving(other("ngram")) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="n") as client:
+        answer = create(client, temperature=0)
+        assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (20, "length")
+        raw = client.chat.completions.with_raw_response.create(
+            model=NAME, messages=ASK, max_tokens=500_000, temperature=0
+        )
+        assert raw.headers["x-jielong-clamped"] == "max_tokens=20"

@@ -10,13 +10,14 @@ from torch import nn
 
 from jielong.baselines.seq2seq import Seq2SeqConfig
 from jielong.core import config as configs
-from jielong.core.errors import ConfigError
+from jielong.core.errors import ConfigError, JielongError
 from jielong.core.run_dir import open_run
-from jielong.data.sentence_pairs import SentencePair
+from jielong.data.sentence_pairs import SentencePair, sentence_pairs
 from jielong.data.shards import Shard
 from jielong.objectives.loss import Loss
-from jielong.stages import ladder, tokenize
+from jielong.stages import ladder, ladder_rungs, tokenize
 from jielong.stages.ladder_rungs import Material, Seq2SeqRung, pair_parts, steps_in
+from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Learner, Part
 from jielong.training.optimizers import OptimizerConfig, Schedule
 from tests.corpus import record, write_prepared
@@ -31,6 +32,18 @@ def values(**changes: object) -> dict:
     return base | changes
 
 
+def gpt(window: int = 16, **shape: object) -> dict:
+    """A recipe's part with one transformer, x."""
+    sizes = {"n_layer": 1, "n_head": 1, "n_kv_head": 1, "ffn_width": 16, "width": 16, "context": 64}
+    return {"transformer": {"x": NETWORK | {"window": window, "model": sizes | shape}}}
+
+
+def gru(window: int = 16, **shape: object) -> dict:
+    """A recipe's part with one recurrent network, x."""
+    sizes = {"cell": "gru", "n_layer": 1, "width": 16, "context": 64}
+    return {"recurrent": {"x": NETWORK | {"window": window, "model": sizes | shape}}}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -43,6 +56,16 @@ def values(**changes: object) -> dict:
         ),
         ({"ngram": {"x": {"order": 2, "smoothing": {"kind": "guess"}}}}, "choose one of"),
         ({"ngram": {"x": {"order": 2, "smoothing": {"k": -1}}}}, "smoothing.k: -1.0: add 0"),
+        ({"ngram": {"x": {"order": 0}}}, r"ngram\.x\.order: 0: must be above 0"),
+        ({"show": SHOW | {"temperature": -1}}, r"show\.temperature: -1.0: must be between 0"),
+        ({"show": SHOW | {"max_tokens": 10**7}}, r"show\.max_tokens: 10000000: must be"),
+        (gpt(window=65), r"transformer\.x\.window: 65: exceeds model\.context 64"),
+        (gpt(window=1), r"transformer\.x\.window: 1: must be at least 2"),
+        (gpt(bidirectional=True), r"x\.model\.bidirectional: true: .* has to predict"),
+        (gpt(objective="masked"), r"x\.model\.objective: 'masked': a rung predicts the next"),
+        (gpt(objective="prefix"), r"x\.model\.objective: 'prefix': a rung predicts the next"),
+        (gru(window=1), r"recurrent\.x\.window: 1: must be at least 2"),
+        (gru(context=1), r"recurrent\.x\.model\.context: 1: must be at least 2"),
     ],
 )
 def test_a_bad_recipe_is_named(change: dict, message: str) -> None:
@@ -93,6 +116,25 @@ def test_pairs_are_a_pure_function_of_the_step_and_each_comes_once_an_epoch() ->
     assert (batch.inputs[:, 0] == special.bos).all()
     last = batch.counts.sum(dim=1) - 1
     assert (batch.targets[torch.arange(4), last] == special.eos).all()
+
+
+def test_an_epoch_is_shuffled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    shuffle = ladder_rungs.generator
+
+    def spy(seed: int, *names: str | int):
+        drawn.append(int(names[-1]))
+        return shuffle(seed, *names)
+
+    monkeypatch.setattr(ladder_rungs, "generator", spy)
+    shard = Shard.pack([[7, 8]], 1, ["zh"], [3])
+    model = Seq2SeqConfig(context=16, width=8, attention=True)
+    rung = Seq2SeqRung(batch=4, optimizer=OptimizerConfig(lr=0.1), model=model)
+    pairs = [SentencePair(word, word) for word in ("春", "风", "化", "雨", "晴", "空")]
+    parts = pair_parts(pairs, rung, Material(tokenizer(), shard, shard, 1.0, 5))
+    for step in range(6):  # of which every other one ends in the middle of an epoch
+        parts(step)
+    assert drawn == [0, 1, 2, 3]
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +219,57 @@ def test_a_resumed_ladder_keeps_what_is_finished(
         assert second[key] == first[key]
     bits = [[rung["bits_per_byte"] for rung in found["rungs"]] for found in (first, second)]
     assert bits[0] == bits[1]
+
+
+def nothing_else(recipe: dict, **changes: object) -> dict:
+    """A recipe on the same data without rungs, but for those given."""
+    kept = {name: recipe[name] for name in ("prepared", "data", "seconds", "show")}
+    return values(**kept) | changes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            gpt(window=4, context=5) | {"show": SHOW | {"prompts": ["x", "ZQXJ"]}},
+            r"show\.prompts\[1\]: 5 tokens, which leaves x no room in its context of 5: shorten",
+        ),
+        (gru(window=6000), "too few for windows of 6001"),
+        (
+            {"seq2seq": {"wide": {"context": 64}, "narrow": {"context": 3}}},
+            r"seq2seq\.narrow\.model\.context: 3: no pair of sentences fits: raise it",
+        ),
+    ],
+)
+def test_what_cannot_be_shown_or_asked_is_told_before_the_climb(
+    climbed: tuple[dict, Path], tmp_path: Path, change: dict, message: str
+) -> None:
+    """Nothing is left in the way of the mended recipe, either."""
+    shape = {"width": 16, "attention": True}
+    pairs = change.get("seq2seq", {})
+    change = change | {"seq2seq": {n: NETWORK | {"model": shape | m} for n, m in pairs.items()}}
+    recipe = nothing_else(climbed[0], run_dir=f"{tmp_path}/run", **change)
+    with pytest.raises(JielongError, match=message):
+        ladder.run(configs.parse(ladder.LadderConfig, recipe))
+    assert not (tmp_path / "run").exists()
+
+
+def test_translators_are_asked_what_they_can_read(
+    climbed: tuple[dict, Path], tmp_path: Path
+) -> None:
+    """Held-out sentences that are too long for one are left out for all, as in training."""
+    recipe, _ = climbed
+    words = Tokenizer.load(Path(recipe["data"]))
+    pairs = sentence_pairs(open_run(Path(recipe["prepared"])))["test"]
+    sizes = [max(len(words.encode(p.zh)) + 1, len(words.encode(p.en)) + 2) for p in pairs]
+    assert min(sizes) < max(sizes)
+    rungs = {
+        name: NETWORK | {"model": {"width": 16, "attention": True, "context": context}}
+        for name, context in (("all", 64), ("some", min(sizes)))
+    }
+    mended = nothing_else(recipe, run_dir=f"{tmp_path}/run", seq2seq=rungs)
+    ladder.run(configs.parse(ladder.LadderConfig, mended))
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["pairs"] == sizes.count(min(sizes))
+    shown = [row["zh"] for row in summary["translations"]]
+    assert shown == [p.zh for p, n in zip(pairs, sizes, strict=True) if n == min(sizes)][:8]
