@@ -4,7 +4,7 @@ from typing import Any
 
 from jielong.model.config import ModelConfig
 from jielong.model.formats.family import Family
-from jielong.model.formats.settings import Settings
+from jielong.model.formats.settings import MOST_LAYERS, Settings
 
 _FFN = {
     "gelu_new": "gelu_tanh",
@@ -22,7 +22,7 @@ def _read(s: Settings) -> dict[str, Any]:
     return {
         "vocab_size": s.whole("vocab_size"),
         "context": s.whole("n_positions"),
-        "n_layer": s.whole("n_layer"),
+        "n_layer": s.whole("n_layer", most=MOST_LAYERS),
         "width": width,
         "n_head": heads,
         "n_kv_head": heads,
