@@ -56,8 +56,7 @@ def _generate(arguments: argparse.Namespace) -> None:
 
     sampling = _decoding(arguments)
     assistant = load_speaker(arguments.model)
-    tokenizer = assistant.tokenizer
-    prompt = [*tokenizer.begins, *tokenizer.encode(arguments.prompt)] or [tokenizer.special.eos]
+    prompt = assistant.tokenizer.prompt(arguments.prompt)
     for text, _ in stream(assistant, prompt, sampling):
         sys.stdout.write(text)
         sys.stdout.flush()

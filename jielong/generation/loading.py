@@ -75,7 +75,7 @@ _USES: dict[Objective, str] = {
 }
 
 _RULES = "a table of rules, which answers: ask it with jielong generate or chat"
-_BEFORE = "a model of before the transformer: ask it with jielong generate or chat"
+_BEFORE = "a model from before the transformer: ask it with jielong generate or chat"
 # The head of each kind of model that has one, by the name of a tensor; the first that is there.
 _HEADS = {
     "score.weight": "a reward model, which scores answers: name it as reward_run of jielong ppo",
@@ -187,7 +187,7 @@ def load_trained(path: Path | str, *objectives: Objective) -> Trained[Transforme
     Raises `ConfigError` when it was trained to do something else than `objectives`.
     """
     path = Path(path)
-    wanted = f"this takes a model that is {' or '.join(objectives)}"
+    wanted = f"this takes a {' or '.join(objectives)} model"
     if is_table(path):
         raise ConfigError(f"{path}: {_RULES}; {wanted}")
     place, name = find_model(path)

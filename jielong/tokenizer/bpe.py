@@ -63,6 +63,19 @@ class Tokenizer:
         """The ids that stand before a text: ours is `<bos>`, other makers have none or others."""
         return (self.special.bos,) if self.layout is None else self.layout.begins
 
+    def prompt(self, text: str) -> list[int]:
+        """The ids of a text to be gone on with, after what texts begin with.
+
+        Where that is nothing, an empty text is as the end of the one before it. Raises `DataError`
+        when there is no such token either: from nothing a model cannot go on.
+        """
+        ids = [*self.begins, *self.encode(text)]
+        if ids:
+            return ids
+        if self.special.eos >= (self.vocab_size if self.layout is None else self.layout.size):
+            raise DataError("prompt: empty, and no token begins or ends a text here: give a text")
+        return [self.special.eos]
+
     def adapt(self, *, size: int, eos: int, template: str | None) -> "Tokenizer":
         """An imported tokenizer for a model of `size` ids that ends its texts in its own way."""
         assert self.layout is not None

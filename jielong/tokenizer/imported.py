@@ -79,7 +79,8 @@ def adopt(
         _check_bytes(backend, where)
     special = SpecialTokens(**ids)
     if isinstance(config.get("add_bos_token"), bool):
-        begins = (special.bos,) if config["add_bos_token"] else ()
+        # One that was added here, at the end, its model was never taught.
+        begins = (special.bos,) if config["add_bos_token"] and special.bos < size else ()
     return backend, special, Layout(begins, control, _template(backend, special, config), size)
 
 

@@ -75,6 +75,8 @@ def open_file(file: Path) -> dict[str, Stored]:
     Raises `CheckpointError` where it is missing or damaged: what the library accepts as a header is
     one, and the places, which it does not tell, are read after it.
     """
+    if not file.exists():
+        raise CheckpointError(f"{file}: is missing: copy it too")
     try:
         with safe_open(file, framework="pt"):
             pass
