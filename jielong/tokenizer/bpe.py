@@ -126,7 +126,7 @@ class Tokenizer:
         )
         config = _read_json(beside) if beside.exists() else {}
         if template.exists():
-            config["chat_template"] = template.read_text(encoding="utf-8")
+            config["chat_template"] = _read_text(template)
         return cls.parse(content, config, str(file))
 
     @classmethod
@@ -269,6 +269,13 @@ class StreamDecoder:
     def finish(self) -> str:
         """What is left: U+FFFD when the last character was never completed, else nothing."""
         return self._decoder.decode(b"", final=True)
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read ({error}): copy it anew") from None
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -113,6 +113,18 @@ def test_a_template_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
     assert Tokenizer.load(tmp_path).layout.template == TURNS
 
 
+def test_a_template_that_is_no_text_is_named(tmp_path: Path) -> None:
+    like_gemma(tmp_path, template=None)
+    file = tmp_path / "chat_template.jinja"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"chat_template\.jinja: cannot be read \('utf-8'"):
+        Tokenizer.load(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(DataError, match=r"chat_template\.jinja: cannot be read \(\[Errno"):
+        Tokenizer.load(tmp_path)
+
+
 def test_it_is_sent_to_other_processes_whole(gemma: Tokenizer) -> None:
     twin = pickle.loads(pickle.dumps(gemma))  # noqa: S301 - our own
     assert render(twin, TALK) == render(gemma, TALK)
