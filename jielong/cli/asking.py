@@ -70,8 +70,7 @@ def _generate(arguments: argparse.Namespace) -> None:
     from jielong.generation.engine import stream
 
     assistant, sampling = _load(arguments)
-    tokenizer = assistant.tokenizer
-    prompt = [*tokenizer.begins, *tokenizer.encode(arguments.prompt)] or [tokenizer.special.eos]
+    prompt = assistant.tokenizer.prompt(arguments.prompt)
     for text, _ in stream(assistant, prompt, sampling):
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -106,7 +106,7 @@ def inspect_text(assistant: Trained[Transformer], text: str, best: int = 5) -> I
     model, tokenizer = assistant.model, assistant.tokenizer
     if not 1 <= best < model.config.vocab_size:
         raise ConfigError(f"best: {best}: must be from 1 to {model.config.vocab_size - 1}")
-    whole = [*tokenizer.begins, *tokenizer.encode(text)] or [tokenizer.special.eos]
+    whole = tokenizer.prompt(text)
     most = min(MOST, model.config.context)
     ids = whole[:most]
     found = trace(model, ids)

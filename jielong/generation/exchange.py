@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from jielong.core import config as configs
 from jielong.core.errors import RunDirectoryError
 from jielong.core.files import new_folder, write_atomic
 from jielong.generation.loading import GGUF, SHAPE, WEIGHTS, Assistant, find_model, load_assistant
-from jielong.generation.matching import GENERATION
+from jielong.generation.matching import ENDS, GENERATION, ends_of
 from jielong.model.formats import gguf_file
 from jielong.model.formats.gguf import write_gguf
 from jielong.model.formats.hugging_face import is_hugging_face, write_model
@@ -43,10 +43,7 @@ def import_model(source: Path, out: Path) -> Assistant:
         write_tensors(made / WEIGHTS, weights)
         write_atomic(made / SHAPE, configs.dumps(assistant.model.config))
         _write_tokenizer(place, assistant, made)
-        if not (made / GENERATION).exists():
-            write_atomic(
-                made / GENERATION, to_text({"eos_token_id": assistant.tokenizer.special.eos})
-            )
+        _write_generation(made, _known_ids(assistant, "eos"))
     return assistant
 
 
@@ -58,13 +55,10 @@ def export_folder(
     Raises `ConfigError` when it has a shape that none of the families in `jielong.model.formats`
     has.
     """
-    place, _ = find_model(model)
     with _new(out) as made:
-        assistant = load_assistant(place)
-        special = assistant.tokenizer.special
-        ids = {"bos_token_id": special.bos, "eos_token_id": special.eos}
-        ids |= {"pad_token_id": special.pad}
-        known = {key: i for key, i in ids.items() if i < assistant.model.config.vocab_size}
+        assistant = load_assistant(model)
+        place, _ = find_model(model)
+        known = _known_ids(assistant, "bos", "eos", "pad")
         write_model(
             made,
             assistant.model,
@@ -72,8 +66,8 @@ def export_folder(
             max_shard_bytes=max_shard_bytes,
             extra=known,
         )
-        write_atomic(made / GENERATION, to_text(known))
-        _write_tokenizer(place, assistant, made)  # and how to generate, if its makers said
+        _write_tokenizer(place, assistant, made)
+        _write_generation(made, known)
     return assistant
 
 
@@ -85,13 +79,15 @@ def export_gguf(model: Path, out: Path, *, dtype: gguf_file.Dtype = "f32") -> As
     """
     if out.exists():
         raise RunDirectoryError(f"{out}: holds something already: give a new file")
+    assistant = load_assistant(model)
     place, _ = find_model(model)
-    assistant = load_assistant(place)
     config = assistant.model.config
     with TemporaryDirectory() as folder:
         _write_tokenizer(place, assistant, Path(folder))
         content, settings = _read(Path(folder))
     keys = to_keys(content, settings, config.vocab_size, str(model))
+    # What ends a text may be said beside the tokenizer's files, and these may say otherwise.
+    keys |= {f"tokenizer.ggml.{key}": token for key, token in _known_ids(assistant, "eos").items()}
     write_gguf(out, config, assistant.model.state_dict(), keys, dtype=dtype)
     return assistant
 
@@ -116,6 +112,29 @@ def _write_tokenizer(place: Path, assistant: Assistant, out: Path) -> None:
         for name in _THEIRS:
             if (place / name).exists():
                 shutil.copyfile(place / name, out / name)
+
+
+def _known_ids(assistant: Assistant, *names: str) -> dict[str, int]:
+    """Special tokens by the names that others have for their ids; not those that it has no row for.
+
+    Those were added here, at the end, for what its makers do not have.
+    """
+    ids = assistant.tokenizer.special._asdict()
+    size = assistant.model.config.vocab_size
+    return {f"{name}_token_id": ids[name] for name in names if ids[name] < size}
+
+
+def _write_generation(folder: Path, known: Mapping[str, int]) -> None:
+    """How to generate, as its makers said it; `known` is added where they said nothing.
+
+    What ends a text they may have said in the `config.json` instead.
+    """
+    file = folder / GENERATION
+    said = json.loads(file.read_bytes()) if file.exists() else {}
+    ends = {} if ends_of(said) else {key: i for key, i in known.items() if key == ENDS}
+    missing = {key: i for key, i in known.items() if said.get(key) is None}
+    if missing or ends:
+        write_atomic(file, to_text(said | missing | ends))
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,14 +6,14 @@ layout of Hugging Face and a GGUF file are models as well. The model and the tok
 the first time; below this room they know each other as integers only.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import nn
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from jielong.baselines import rules
 from jielong.baselines.ngram import NgramModel
@@ -40,8 +40,16 @@ from jielong.model.formats import families, gguf_architectures
 from jielong.model.formats.gguf import read_gguf
 from jielong.model.formats.gguf_file import open_gguf
 from jielong.model.formats.hugging_face import is_hugging_face, read_model
-from jielong.model.formats.safetensors_files import refuse_pickled
+from jielong.model.formats.safetensors_files import (
+    Stored,
+    check_type,
+    open_file,
+    read_into,
+    refuse_pickled,
+    spell,
+)
 from jielong.model.formats.settings import Settings
+from jielong.model.formats.skeleton import build
 from jielong.model.heads import ScalarModel
 from jielong.model.task_model import TaskModel
 from jielong.model.transformer import Transformer
@@ -66,8 +74,18 @@ _USES: dict[Objective, str] = {
     "encoder_decoder": "an encoder-decoder, which continues texts: ask it with jielong generate",
 }
 
+_RULES = "a table of rules, which answers: ask it with jielong generate or chat"
+_BEFORE = "a model from before the transformer: ask it with jielong generate or chat"
+# The head of each kind of model that has one, by the name of a tensor; the first that is there.
+_HEADS = {
+    "score.weight": "a reward model, which scores answers: name it as reward_run of jielong ppo",
+    "trunk.embedding.weight": "a fine-tuned model, which does one task: its run holds its answers,"
+    " and jielong.stages.finetune.load reads it",
+}
+
 N = TypeVar("N", bound=nn.Module)
 M_co = TypeVar("M_co", bound=Speaker, covariant=True)
+Shape = ModelConfig | RecurrentConfig | Seq2SeqConfig
 Network = Transformer | EncoderDecoder | ScalarModel | TaskModel | Recurrent | Seq2Seq
 
 
@@ -124,20 +142,25 @@ def load_speaker(path: Path | str) -> Trained[Speaker]:
     model that was trained to do something else.
     """
     path = Path(path)
-    if path.suffix == ".toml" and not path.is_dir():
-        return load_rules(path)
-    if str(path) == RULES and not path.exists():
-        return load_rules(rules.SHIPPED)
+    if is_table(path):
+        return load_rules(path if path.suffix else rules.SHIPPED)
     folder, name = find_model(path)
     if (folder / COUNTS).exists():
         ngram = NgramModel.load(folder / COUNTS)
         return Trained(name, NgramSpeaker(ngram), matching_tokenizer(folder, ngram.vocab_size))
     for file, (kind, shape) in BASELINES.items():
         if (folder / file).exists():
-            model = _load_into(kind(configs.load(shape, folder / file)), folder)
-            tokenizer = matching_tokenizer(folder, model.config.vocab_size)
+            config = configs.load(shape, folder / file)
+            model = _load(lambda kind=kind, config=config: kind(config), folder / file, config)
+            tokenizer = matching_tokenizer(folder, config.vocab_size)
             return Trained(name, model.eval(), tokenizer)
     return load_trained(path, "causal", "prefix", "encoder_decoder")
+
+
+def is_table(path: Path) -> bool:
+    """Whether a table of rules is meant: a file `*.toml`, or our own by its name."""
+    named = str(path) == RULES and not path.exists()
+    return named or (path.suffix == ".toml" and not path.is_dir())
 
 
 def load_rules(path: Path) -> Trained[RuleSpeaker]:
@@ -163,15 +186,23 @@ def load_trained(path: Path | str, *objectives: Objective) -> Trained[Transforme
 
     Raises `ConfigError` when it was trained to do something else than `objectives`.
     """
-    place, name = find_model(Path(path))
+    path = Path(path)
+    wanted = f"this takes a {' or '.join(objectives)} model"
+    if is_table(path):
+        raise ConfigError(f"{path}: {_RULES}; {wanted}")
+    place, name = find_model(path)
+    if place.suffix != GGUF and not is_hugging_face(place) and not (place / SHAPE).exists():
+        raise ConfigError(f"{path}: {_BEFORE}; {wanted}")
     config = read_shape(place)
     if config.objective not in objectives:
-        raise ConfigError(f"{path}: {_USES[config.objective]}")
+        raise ConfigError(f"{path}: {_USES[config.objective]}; {wanted}")
     if place.suffix == GGUF:
         model, tokenizer = _read_gguf(place)
         return Trained(name, model.to(default_device()), tokenizer)
     theirs = is_hugging_face(place)
-    model = read_model(place) if theirs else _load_into(make_model(config), place)
+    model = (
+        read_model(place) if theirs else _load(lambda: make_model(config), place / SHAPE, config)
+    )
     tokenizer = matching_tokenizer(place, config.vocab_size)
     return Trained(name, model.to(default_device()).eval(), tokenizer)
 
@@ -182,34 +213,37 @@ def read_shape(place: Path) -> ModelConfig:
         return gguf_architectures.read_config(open_gguf(place))[1]
     if is_hugging_face(place):
         return families.read_config(Settings.load(place))[1]
-    if not (place / SHAPE).exists():
-        raise ConfigError(f"{place}: is no transformer: ask it with jielong generate or chat")
-    return configs.load(ModelConfig, place / SHAPE)
+    return _read_own_shape(place)
+
+
+def _read_own_shape(folder: Path) -> ModelConfig:
+    if not (folder / SHAPE).exists():
+        raise ConfigError(f"{folder}: {_BEFORE}; this takes a transformer of ours")
+    return configs.load(ModelConfig, folder / SHAPE)
 
 
 def _read_gguf(file: Path) -> tuple[Transformer, Tokenizer]:
-    config, weights, keys = read_gguf(file)
+    model, keys = read_gguf(file)
     content, settings = from_keys(keys, str(file))
-    with torch.device("meta"):
-        model = Transformer(config)
-    model.load_state_dict(weights, assign=True)
     end = keys.get("tokenizer.ggml.eos_token_id")
     tokenizer = Tokenizer.parse(content, settings, str(file))
     ends = [] if end is None else [end]
-    return model.eval(), matched(tokenizer, config.vocab_size, ends, file)
+    return model, matched(tokenizer, model.config.vocab_size, ends, file)
 
 
 def load_reward_model(path: Path | str) -> tuple[ScalarModel, Tokenizer]:
     """Load a finished reward model and the tokenizer it reads with."""
     folder, _ = find_model(Path(path))
-    model = _load_into(ScalarModel(configs.load(ModelConfig, folder / SHAPE)), folder)
+    config = _read_own_shape(folder)
+    model = _load(lambda: ScalarModel(config), folder / SHAPE, config)
     return model.eval(), matching_tokenizer(folder, model.config.vocab_size)
 
 
 def load_task_model(path: Path | str, classes: int | None) -> tuple[TaskModel, Tokenizer]:
     """Load a finished model with a task head, and the tokenizer it reads with."""
     folder, _ = find_model(Path(path))
-    model = _load_into(TaskModel(configs.load(ModelConfig, folder / SHAPE), classes), folder)
+    config = _read_own_shape(folder)
+    model = _load(lambda: TaskModel(config, classes), folder / SHAPE, config)
     return model.eval(), matching_tokenizer(folder, model.config.vocab_size)
 
 
@@ -244,17 +278,46 @@ def _holds_model(folder: Path) -> bool:
     return any((folder / file).exists() for file in ours) or is_hugging_face(folder)
 
 
-def _load_into(model: N, folder: Path) -> N:
-    file = folder / WEIGHTS
-    _verify(folder)
-    try:
-        model.load_state_dict(load(file.read_bytes()))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{file}: cannot be loaded ({reason}): train or copy it anew"
-        ) from None
+def _load(make: Callable[[], N], shape: Path, config: Shape) -> N:
+    """The model of a folder of ours, `shape` its file of settings and `config` what that says.
+
+    Raises `CheckpointError` for weights that are not its own; all is checked before one is read.
+    """
+    file = shape.with_name(WEIGHTS)
+    _verify(shape.parent)
+    stored = open_file(file)
+    model = build(make, vars(config), {n: s.shape for n, s in stored.items()}, str(shape))
+    weights = {name: torch.empty(tensor.shape) for name, tensor in model.state_dict().items()}
+    _match(stored, weights, shape)
+    for name, tensor in stored.items():
+        read_into(tensor, weights[name])
+    model.load_state_dict(weights, assign=True)
     return model.to(default_device())
+
+
+def _match(stored: Mapping[str, Stored], weights: Mapping[str, Tensor], shape: Path) -> None:
+    """Every tensor that the shape asks for is there and has its form, and no other is there."""
+    file = shape.with_name(WEIGHTS)
+    for mark, kind in _HEADS.items():
+        if mark in stored and mark not in weights:
+            raise CheckpointError(f"{shape.parent}: {kind}")
+    for name, weight in weights.items():
+        if name not in stored:
+            raise CheckpointError(
+                f"{file}: holds no {name}, and {shape.name} asks for it: copy both from one place"
+            )
+        check_type(stored[name])
+        if stored[name].shape != weight.shape:
+            raise CheckpointError(
+                f"{file}: {name} is {spell(stored[name].shape)} and {shape.name} asks for "
+                f"{spell(weight.shape)}: copy both from one place"
+            )
+    unplaced = [name for name in stored if name not in weights]
+    if unplaced:
+        raise CheckpointError(
+            f"{file}: {unplaced[0]} has no place in a model of that {shape.name}: copy both from "
+            "one place"
+        )
 
 
 def _verify(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The tokenizer of a model folder, made sure to be the model's own."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from jielong.core.errors import CheckpointError
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.imported import Layout
 
-GENERATION = "generation_config.json"
+GENERATION, ENDS = "generation_config.json", "eos_token_id"
 # Makers round the number of rows up, for speed: such rows stand for no token.
 _SPARE = 0.1
 
@@ -50,6 +50,7 @@ def _adapted(tokenizer: Tokenizer, layout: Layout, size: int, ends: Sequence[int
         eos = eos if end is None else end
     elif tokenizer.special.assistant >= layout.size:  # a role that was added, which nobody taught
         template = foreign_template.NO_TEMPLATE
+    ends = [end for end in ends if 0 <= end < size]  # no other can ever be chosen
     eos = ends[0] if ends and eos not in ends else eos
     return tokenizer.adapt(size=size, eos=eos, template=template)
 
@@ -58,13 +59,21 @@ def _listed_ends(folder: Path) -> list[int]:
     """The tokens that end a text by the makers' own settings, the usual one first."""
     for name in (GENERATION, "config.json"):
         file = folder / name
+        if not file.exists():
+            continue
         try:
-            found: Any = (
-                json.loads(file.read_bytes()).get("eos_token_id") if file.exists() else None
-            )
-        except (OSError, ValueError, AttributeError) as error:
+            said = json.loads(file.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{file}: cannot be read ({error}): copy it anew") from None
-        ends = found if isinstance(found, list) else [found]
-        if ends and all(type(end) is int for end in ends):
+        if not isinstance(said, dict):
+            raise CheckpointError(f"{file}: cannot be read (holds no table): copy it anew")
+        if ends := ends_of(said):
             return ends
     return []
+
+
+def ends_of(said: Mapping[str, Any]) -> list[int]:
+    """The tokens that end a text by what a file of settings says; none where it does not."""
+    found = said.get(ENDS)
+    ends = found if isinstance(found, list) else [found]
+    return ends if all(type(end) is int for end in ends) else []

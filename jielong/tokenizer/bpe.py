@@ -63,6 +63,19 @@ class Tokenizer:
         """The ids that stand before a text: ours is `<bos>`, other makers have none or others."""
         return (self.special.bos,) if self.layout is None else self.layout.begins
 
+    def prompt(self, text: str) -> list[int]:
+        """The ids of a text to be gone on with, after what texts begin with.
+
+        Where that is nothing, an empty text is as the end of the one before it. Raises `DataError`
+        when there is no such token either: from nothing a model cannot go on.
+        """
+        ids = [*self.begins, *self.encode(text)]
+        if ids:
+            return ids
+        if self.special.eos >= (self.vocab_size if self.layout is None else self.layout.size):
+            raise DataError("prompt: empty, and no token begins or ends a text here: give a text")
+        return [self.special.eos]
+
     def adapt(self, *, size: int, eos: int, template: str | None) -> "Tokenizer":
         """An imported tokenizer for a model of `size` ids that ends its texts in its own way."""
         assert self.layout is not None
@@ -113,7 +126,7 @@ class Tokenizer:
         )
         config = _read_json(beside) if beside.exists() else {}
         if template.exists():
-            config["chat_template"] = template.read_text(encoding="utf-8")
+            config["chat_template"] = _read_text(template)
         return cls.parse(content, config, str(file))
 
     @classmethod
@@ -256,6 +269,13 @@ class StreamDecoder:
     def finish(self) -> str:
         """What is left: U+FFFD when the last character was never completed, else nothing."""
         return self._decoder.decode(b"", final=True)
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read ({error}): copy it anew") from None
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -102,9 +102,14 @@ def _text(tokenizer: Tokenizer, messages: Sequence[Message], generation_prompt: 
             messages=messages, add_generation_prompt=generation_prompt, tools=None, **known
         )
     except jinja2.TemplateError as error:
-        raise DataError(f"the model's chat template: {error}") from None
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise DataError(f"the model's chat template cannot be run: {error!r}") from None
+        raise DataError(f"the model's chat template: {_one_line(str(error))}") from None
+    except Exception as error:  # noqa: BLE001 - a program of others may raise whatever there is
+        reason = _one_line(repr(error))
+        raise DataError(f"the model's chat template cannot be run: {reason}") from None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _control(tokenizer: Tokenizer) -> Mapping[str, int]:

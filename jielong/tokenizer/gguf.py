@@ -130,7 +130,9 @@ def from_keys(keys: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict
                 f"{where}: tokenizer.ggml.{key}_token_id: {token!r}: the vocabulary has "
                 f"{len(tokens)} entries"
             )
-        config[f"{name}_token"] = tokens[token]
+        # An ordinary token may end a text too; as a special one it would have no text any more.
+        if name != "eos" or kinds[token] != _NORMAL or "tokenizer.ggml.token_type" not in keys:
+            config[f"{name}_token"] = tokens[token]
     if isinstance(keys.get("tokenizer.chat_template"), str):
         config["chat_template"] = keys["tokenizer.chat_template"]
     return content, config

@@ -56,6 +56,7 @@ def adopt(
     Raises `DataError`, beginning with `where`, for what cannot serve.
     """
     _check(content, where)
+    _check_frame(content.get("post_processor"), where)
     # What is added around a text, or cut from it, is the business of who encodes it.
     content = content | {"truncation": None, "padding": None}
     content["pre_tokenizer"] = _without_prefix_space(content.get("pre_tokenizer"))
@@ -79,7 +80,8 @@ def adopt(
         _check_bytes(backend, where)
     special = SpecialTokens(**ids)
     if isinstance(config.get("add_bos_token"), bool):
-        begins = (special.bos,) if config["add_bos_token"] else ()
+        # One that was added here, at the end, its model was never taught.
+        begins = (special.bos,) if config["add_bos_token"] and special.bos < size else ()
     return backend, special, Layout(begins, control, _template(backend, special, config), size)
 
 
@@ -140,6 +142,24 @@ def _check(content: dict[str, Any], where: str) -> None:
             f"{where}: lacks {len(missing)} of the 256 bytes (such as {missing[0]}), so it cannot "
             "write every text: give another"
         )
+
+
+def _check_frame(stage: Any, where: str) -> None:  # noqa: ANN401 - any JSON value
+    """Refuse what puts an unlisted token around a text: the library would panic, not raise."""
+    if not isinstance(stage, Mapping):
+        return
+    for each in stage.get("processors") or ():
+        _check_frame(each, where)
+    if stage.get("type") != "TemplateProcessing":
+        return
+    listed = stage.get("special_tokens")
+    for piece in [*(stage.get("single") or ()), *(stage.get("pair") or ())]:
+        used = piece.get("SpecialToken") if isinstance(piece, Mapping) else None
+        if isinstance(used, Mapping) and used.get("id") not in (listed or ()):
+            raise DataError(
+                f"{where}: post_processor: {used.get('id')!r} is not among its special_tokens: "
+                "make the file anew"
+            )
 
 
 def _without_prefix_space(stage: Any) -> Any:  # noqa: ANN401 - any JSON value

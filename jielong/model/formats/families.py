@@ -40,7 +40,7 @@ def read_config(settings: Settings) -> tuple[Family, ModelConfig]:
     if family is None:
         raise settings.refuse("model_type", kind, f"only {', '.join(FAMILIES)} can be read")
     named = settings.values.get("architectures") or [family.architecture]
-    if family.architecture not in named:
+    if not isinstance(named, list) or family.architecture not in named:
         raise settings.refuse("architectures", named, f"only {family.architecture} can be read")
     settings.only(_NEUTRAL)
     return family, family.config(settings)

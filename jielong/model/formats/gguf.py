@@ -18,16 +18,27 @@ from jielong.model.formats.gguf_architectures import read_config, write_config
 from jielong.model.formats.gguf_file import Dtype, GgufFile, open_gguf, read_into, write_file
 from jielong.model.formats.gguf_rope import FACTORS, factors_of
 from jielong.model.formats.gguf_tensors import Part, parts_of
+from jielong.model.formats.skeleton import build
+from jielong.model.transformer import Transformer
 
 _TOKENS = "tokenizer.ggml.tokens"
 
 
 class GgufModel(NamedTuple):
-    """What a file holds: a shape, weights under our names, the keys of its tokenizer."""
+    """What a file holds: a model, and the keys of its tokenizer."""
 
-    config: ModelConfig
-    weights: dict[str, Tensor]
+    model: Transformer
     tokenizer: dict[str, Any]
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's shape."""
+        return self.model.config
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The model's tensors, under our names."""
+        return self.model.state_dict()
 
 
 def read_gguf(path: Path) -> GgufModel:
@@ -45,11 +56,15 @@ def read_gguf(path: Path) -> GgufModel:
             f"its tokenizer has {len(tokens)} entries, and token_embd.weight {config.vocab_size}: "
             "they do not belong together; convert the model anew"
         )
-    parts = parts_of(architecture, config, file.tensors)
+    stored = {name: tensor.shape for name, tensor in file.tensors.items()}
+    model = build(lambda: Transformer(config), vars(config), stored, str(path))
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    parts = parts_of(architecture, config, shapes, file.tensors)
     extra = {FACTORS} if "llama3" in architecture.scalings else set()
     _check_tensors(file, [part for made_of in parts.values() for part in made_of], extra)
     weights = {name: _read(file, made_of) for name, made_of in parts.items()}
-    return GgufModel(config, weights, tokenizer)
+    model.load_state_dict(weights, assign=True)
+    return GgufModel(model.eval(), tokenizer)
 
 
 def write_gguf(
@@ -72,7 +87,9 @@ def write_gguf(
             f"{path}: not written: the tokenizer has {len(tokens)} entries and the model "
             f"{config.vocab_size}: give those of one run"
         )
-    parts = parts_of(architecture, config)
+    with torch.device("meta"):
+        shapes_of_ours = {name: w.shape for name, w in Transformer(config).state_dict().items()}
+    parts = parts_of(architecture, config, shapes_of_ours)
     if weights.keys() != parts.keys():
         name = min(weights.keys() ^ parts.keys())
         state = "is missing" if name in parts else "has no place in this shape"

@@ -16,6 +16,7 @@ from jielong.model.formats.gguf_file import GgufFile
 from jielong.model.formats.gguf_keys import Keys
 from jielong.model.formats.gguf_rope import read_rope, rope_obstacles, write_rope
 from jielong.model.formats.gguf_windows import read_windows, window_obstacles, write_windows
+from jielong.model.formats.skeleton import fault_of
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ def read_config(file: GgufFile) -> tuple[Architecture, ModelConfig]:
         "bias": _bias(file),
         "tied": "output.weight" not in file.tensors,
     }
+    # Before any rule is asked about each of its layers.
+    fault = fault_of(settings, {name: tensor.shape for name, tensor in file.tensors.items()})
+    if fault is not None:
+        raise file.error(f"{fault}: convert the model anew")
     if architecture.fixed["positions"] == "rotary":
         attention = read_windows(keys, settings, possible=architecture.windows)
         local = "sliding" in attention

@@ -27,12 +27,14 @@ class Keys:
         return value
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """A whole number above 0."""
+        """A whole number above 0, of 31 bits at most."""
         value = self.get(key, default)
         if value is None:
             raise self.file.error(f"{self.prefix}{key} is missing: convert the model anew")
         if type(value) is not int or value < 1:
             raise self.refuse(key, "expected one whole number above 0")
+        if value >= 2**31:
+            raise self.refuse(key, "expected a number below 2^31")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:

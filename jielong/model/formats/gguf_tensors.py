@@ -5,7 +5,7 @@ the rows of Q and K are in another order, by which a rotary pair is two neighbou
 """
 
 import itertools
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from jielong.model.config import ModelConfig
 from jielong.model.formats.gguf_architectures import Architecture, query_gain
-from jielong.model.transformer import Transformer
 
 _MODULES = {
     "embedding": ("token_embd",),
@@ -69,22 +68,19 @@ class Part:
         return rows if self.gain == 1 else rows / self.gain
 
 
-def shapes_of(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The shape of each of our tensors; none is made."""
-    with torch.device("meta"):
-        return {name: tuple(w.shape) for name, w in Transformer(config).state_dict().items()}
-
-
 def parts_of(
-    architecture: Architecture, config: ModelConfig, theirs: Container[str] = ()
+    architecture: Architecture,
+    config: ModelConfig,
+    shapes: Mapping[str, Sequence[int]],
+    theirs: Container[str] = (),
 ) -> dict[str, list[Part]]:
-    """What each of our tensors is made of.
+    """What each of our tensors, of these `shapes`, is made of.
 
     A file may have Q, K and V as one matrix too, in any architecture: `theirs` are its names.
     """
     heads = {"attn_q": config.n_head, "attn_k": config.n_kv_head, "attn_v": config.n_kv_head}
     found = {}
-    for ours, shape in shapes_of(config).items():
+    for ours, shape in shapes.items():
         names, suffix = _their_names(ours)
         sizes = [shape[0] // len(names)] * len(names)
         turned = [0] * len(names)

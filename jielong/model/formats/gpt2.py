@@ -4,7 +4,7 @@ from typing import Any
 
 from jielong.model.config import ModelConfig
 from jielong.model.formats.family import Family
-from jielong.model.formats.settings import Settings
+from jielong.model.formats.settings import MOST_LAYERS, Settings
 
 _FFN = {
     "gelu_new": "gelu_tanh",
@@ -18,11 +18,11 @@ _DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
 
 def _read(s: Settings) -> dict[str, Any]:
     width, heads = s.whole("n_embd"), s.whole("n_head")
-    dropouts = {s.values.get(key, 0.1) for key in _DROPOUTS}
+    dropouts = {_dropout(s, key) for key in _DROPOUTS}
     return {
         "vocab_size": s.whole("vocab_size"),
         "context": s.whole("n_positions"),
-        "n_layer": s.whole("n_layer"),
+        "n_layer": s.whole("n_layer", most=MOST_LAYERS),
         "width": width,
         "n_head": heads,
         "n_kv_head": heads,
@@ -31,8 +31,13 @@ def _read(s: Settings) -> dict[str, Any]:
         "ffn": s.choice("activation_function", _FFN, "gelu_new"),
         "tied": s.flag("tie_word_embeddings", default=True),
         # Ours is one number. It matters to further training only, so three are no fault.
-        "dropout": float(dropouts.pop()) if len(dropouts) == 1 else 0.0,
+        "dropout": dropouts.pop() if len(dropouts) == 1 else 0.0,
     }
+
+
+def _dropout(s: Settings, key: str) -> float:
+    value = s.values.get(key)
+    return 0.0 if value == 0 and value is not False else s.number(key, 0.1)
 
 
 def _write(config: ModelConfig) -> dict[str, Any]:

@@ -25,9 +25,11 @@ from jielong.model.formats.safetensors_files import (
     check_type,
     open_folder,
     read_into,
+    spell,
     write_folder,
 )
 from jielong.model.formats.settings import CONFIG, Settings
+from jielong.model.formats.skeleton import build
 from jielong.model.transformer import Transformer
 
 _READERS = 4
@@ -45,11 +47,12 @@ def read_model(folder: Path) -> Transformer:
     """
     settings = Settings.load(folder)
     family, config = read_config(settings)
-    with torch.device("meta"):
-        model = Transformer(config)
+    stored = open_folder(folder)
+    named = {name: tensor.shape for name, tensor in stored.items()}
+    model = build(lambda: Transformer(config), vars(config), named, settings.where)
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     found = places(family, config, shapes, _query_gain(family, settings, config))
-    pairs = _match(folder, family, config, found)
+    pairs = _match(folder, family, config, stored, found)
     weights = {name: torch.empty(shape) for name, shape in shapes.items()}
 
     def read(pair: tuple[Stored, Place]) -> None:
@@ -111,11 +114,15 @@ def _query_gain(family: Family, settings: Settings, config: ModelConfig) -> floa
 
 
 def _match(
-    folder: Path, family: Family, config: ModelConfig, wanted: Mapping[str, Place]
+    folder: Path,
+    family: Family,
+    config: ModelConfig,
+    found: Mapping[str, Stored],
+    wanted: Mapping[str, Place],
 ) -> list[tuple[Stored, Place]]:
     """Each stored tensor with its place, in the order of the files; refuses all that do not fit."""
     pairs, seen, unplaced = [], set(), []
-    for stored in open_folder(folder).values():
+    for stored in found.values():
         # Models saved without their head leave out the first part of the names.
         name = stored.name if stored.name in wanted else family.prefix + stored.name
         if name in wanted:
@@ -130,8 +137,8 @@ def _match(
         check_type(stored)
         if stored.shape != place.shape:
             raise CheckpointError(
-                f"{stored.file}: {stored.name} is {_shape(stored.shape)} and {CONFIG} asks for "
-                f"{_shape(place.shape)}: they do not belong together; copy both from one place"
+                f"{stored.file}: {stored.name} is {spell(stored.shape)} and {CONFIG} asks for "
+                f"{spell(place.shape)}: they do not belong together; copy both from one place"
             )
     for stored in unplaced:
         _refuse_unplaced(stored, family, config, pairs)
@@ -159,7 +166,3 @@ def _refuse_unplaced(
         f"{stored.file}: {stored.name} differs from the embedding, and {CONFIG} says that they are "
         "tied: set tie_word_embeddings to false there"
     )
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

@@ -12,7 +12,7 @@ from jielong.model.formats.rope import (
     write_rope,
     write_rope_by_layer,
 )
-from jielong.model.formats.settings import Settings
+from jielong.model.formats.settings import MOST_LAYERS, Settings
 
 _FFN = {
     "silu": "swiglu",
@@ -50,7 +50,7 @@ def _read_shared(
     return {
         "vocab_size": s.whole("vocab_size"),
         "context": s.whole("max_position_embeddings"),
-        "n_layer": s.whole("num_hidden_layers"),
+        "n_layer": s.whole("num_hidden_layers", most=MOST_LAYERS),
         "width": width,
         "n_head": heads,
         "n_kv_head": s.whole("num_key_value_heads", heads),

@@ -44,7 +44,7 @@ def open_folder(folder: Path) -> dict[str, Stored]:
     Raises `CheckpointError` where there is no safetensors file, or one is damaged.
     """
     if (folder / WEIGHTS).exists():
-        return _header(folder / WEIGHTS)
+        return open_file(folder / WEIGHTS)
     if not (folder / INDEX).exists():
         refuse_pickled(folder)
         raise CheckpointError(f"{folder}: holds no weights: {WEIGHTS} is missing")
@@ -53,7 +53,7 @@ def open_folder(folder: Path) -> dict[str, Stored]:
     for name in sorted(set(listed.values())):
         if not (folder / name).exists():
             raise CheckpointError(f"{folder / name}: is missing, and {INDEX} names it: copy it too")
-        header = _header(folder / name)
+        header = open_file(folder / name)
         twice = found.keys() & header.keys()
         if twice:
             raise CheckpointError(
@@ -67,6 +67,39 @@ def open_folder(folder: Path) -> dict[str, Stored]:
                 f"{folder / name}: {tensor} is missing, and {INDEX} names it: copy the file anew"
             )
     return found
+
+
+def open_file(file: Path) -> dict[str, Stored]:
+    """Every tensor of a file, by name, in its order; no weight is read yet.
+
+    Raises `CheckpointError` where it is missing or damaged: what the library accepts as a header is
+    one, and the places, which it does not tell, are read after it.
+    """
+    if not file.exists():
+        raise CheckpointError(f"{file}: is missing: copy it too")
+    try:
+        with safe_open(file, framework="pt"):
+            pass
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(length))
+    except (OSError, SafetensorError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{file}: no whole safetensors file ({reason}): copy it anew"
+        ) from None
+    header.pop("__metadata__", None)
+    found = [
+        Stored(file, name, entry["dtype"], tuple(entry["shape"]), 8 + length + start)
+        for name, entry in header.items()
+        for start, _ in [entry["data_offsets"]]
+    ]
+    return {stored.name: stored for stored in sorted(found, key=lambda stored: stored.start)}
+
+
+def spell(shape: Sequence[int]) -> str:
+    """A shape for a person: 3 x 4."""
+    return " x ".join(map(str, shape)) or "one number"
 
 
 def refuse_pickled(path: Path) -> None:
@@ -165,28 +198,6 @@ def write_folder(
     if len(shards) > 1:
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
         write_atomic(folder / INDEX, json.dumps(index, indent=2) + "\n")
-
-
-def _header(file: Path) -> dict[str, Stored]:
-    """What the library accepts as a file's header; then the places, which it does not tell."""
-    try:
-        with safe_open(file, framework="pt"):
-            pass
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(length))
-    except (OSError, SafetensorError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{file}: no whole safetensors file ({reason}): copy it anew"
-        ) from None
-    header.pop("__metadata__", None)
-    found = [
-        Stored(file, name, entry["dtype"], tuple(entry["shape"]), 8 + length + start)
-        for name, entry in header.items()
-        for start, _ in [entry["data_offsets"]]
-    ]
-    return {stored.name: stored for stored in sorted(found, key=lambda stored: stored.start)}
 
 
 def _weight_map(index: Path) -> dict[str, str]:

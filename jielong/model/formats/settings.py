@@ -8,6 +8,9 @@ from typing import Any
 from jielong.core.errors import CheckpointError
 
 CONFIG = "config.json"
+MOST_LAYERS = 1000
+"""So many no model of these families has: rules that ask of each layer need not bear more."""
+_MOST = 2**31 - 1
 
 
 class Settings:
@@ -31,14 +34,16 @@ class Settings:
             raise CheckpointError(f"{file}: holds no table of settings: copy it anew")
         return cls(values, str(file))
 
-    def whole(self, key: str, default: int | None = None) -> int:
-        """A whole number above 0; null is as good as nothing."""
+    def whole(self, key: str, default: int | None = None, most: int = _MOST) -> int:
+        """A whole number from 1 to `most`; null is as good as nothing."""
         value = self.values.get(key)
         value = default if value is None else value
         if value is None:
             raise self.error(key, "is missing: give the config.json that belongs to the weights")
         if type(value) is not int or value < 1:
             raise self.refuse(key, value, "expected a whole number above 0")
+        if value > most:
+            raise self.refuse(key, value, f"expected at most {most}")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:

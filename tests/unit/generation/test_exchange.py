@@ -147,9 +147,45 @@ def test_what_ends_a_text(
 
 
 def test_a_damaged_generation_config_is_named(folder: Path) -> None:
-    (folder / "generation_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"generation_config\.json: cannot be read"):
-        load_assistant(folder)
+    for text in ("{", "[]", "[" * 100_000):
+        (folder / "generation_config.json").write_text(text, encoding="utf-8")
+        with pytest.raises(CheckpointError, match=r"generation_config\.json: cannot be read"):
+            load_assistant(folder)
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "config.json"])
+@pytest.mark.parametrize("end", [7, [7, 8], 328])
+def test_what_ends_a_text_comes_along(tmp_path: Path, name: str, end: int | list[int]) -> None:
+    """Said in either file, not what the tokenizer says; an ordinary token or one of control."""
+    folder = folder_of_theirs(tmp_path)
+    (folder / "generation_config.json").write_text('{"temperature": 0.7}', encoding="utf-8")
+    file = folder / name
+    said = json.loads(file.read_text(encoding="utf-8")) | {"eos_token_id": end}
+    if name != "config.json":
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        del config["eos_token_id"]
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    file.write_text(json.dumps(said), encoding="utf-8")
+    first = end[0] if isinstance(end, list) else end
+    import_model(folder, tmp_path / "imported")
+    export_folder(tmp_path / "imported", tmp_path / "exported")
+    export_gguf(folder, tmp_path / "m.gguf")
+    import_model(tmp_path / "m.gguf", tmp_path / "again")
+    for place in (folder, *(tmp_path / n for n in ("imported", "exported", "m.gguf", "again"))):
+        assert load_assistant(place).tokenizer.special.eos == first, place
+    for kept in ("imported", "exported"):
+        generation = json.loads((tmp_path / kept / "generation_config.json").read_bytes())
+        expected = end if name == "generation_config.json" else first
+        assert (generation["eos_token_id"], generation["temperature"]) == (expected, 0.7)
+    spelled = load_assistant(folder).tokenizer.decode([7, 8])
+    assert load_assistant(tmp_path / "again").tokenizer.encode(spelled)
+
+
+def test_an_end_that_no_row_stands_for_is_none(folder: Path) -> None:
+    """It can never be chosen."""
+    text = json.dumps({"eos_token_id": [-1, 336, 7]})
+    (folder / "generation_config.json").write_text(text, encoding="utf-8")
+    assert load_assistant(folder).tokenizer.special.eos == 7
 
 
 def test_a_model_that_was_taught_no_chat_says_so(folder: Path) -> None:
@@ -202,6 +238,32 @@ def test_an_empty_prompt_begins_as_it_can(folder: Path, capsys: pytest.CaptureFi
     """Nothing begins a text there, and from nothing a model cannot go on."""
     assert load_assistant(folder).tokenizer.begins == ()
     assert main(["generate", str(folder), "", "--max-tokens", "2"]) == 0
+
+
+def test_from_nothing_no_model_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither the tokenizer nor the model knows a token that begins or ends a text."""
+    backend = like_qwen(tmp_path, template=None)
+    content = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content | {"added_tokens": []}))
+    size = backend.get_vocab_size() - 3
+    for settings in ({}, {"add_bos_token": True}):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+        write_model(tmp_path, decoder(vocab_size=size))
+        for words in (["generate", str(tmp_path), ""], ["inspect", str(tmp_path), ""]):
+            assert main(words) == 1
+            line = "prompt: empty, and no token begins or ends a text here: give a text\n"
+            assert capsys.readouterr().err == line
+        assert main(["generate", str(tmp_path), "雨", "--max-tokens", "2"]) == 0
+        capsys.readouterr()
+
+
+def test_a_broken_template_stops_no_continuation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    like_qwen(tmp_path, template="{{ 1 / 0 }}")
+    write_model(tmp_path, decoder(vocab_size=330))
+    assert main(["generate", str(tmp_path), "雨", "--max-tokens", "2"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_chat_over_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,23 +4,36 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from jielong.baselines.ngram import NgramModel
 from jielong.baselines.recurrent import Recurrent, RecurrentConfig
 from jielong.baselines.seq2seq import Seq2Seq, Seq2SeqConfig
+from jielong.cli import main
 from jielong.core.errors import CheckpointError, ConfigError, DataError, RunDirectoryError
 from jielong.core.run_dir import RunDir
 from jielong.generation.engine import generate
 from jielong.generation.loading import (
+    WEIGHTS,
     load_assistant,
     load_reward_model,
     load_speaker,
+    load_task_model,
     save_model,
     save_ngram,
 )
 from jielong.generation.sampling import Sampling
+from jielong.model.task_model import TaskModel
 from jielong.tokenizer.bpe import Tokenizer
-from tests.tiny import TEXTS, assistant, random_ids, scalar_model, tokenizer
+from tests.tiny import (
+    TEXTS,
+    assistant,
+    config,
+    encoder_decoder,
+    random_ids,
+    scalar_model,
+    tokenizer,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +92,102 @@ def test_a_place_without_a_model_is_named(tmp_path: Path) -> None:
         load_assistant(made.path)
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "other"])
-def test_damaged_weights_are_named(run: Path, damage: str) -> None:
-    file = run / "model" / "model.safetensors"
-    if damage == "cut":
-        file.write_bytes(file.read_bytes()[:1000])
-    elif damage == "missing":
-        file.unlink()
-    else:
-        shape = run / "model" / "model.toml"
-        shape.write_text(shape.read_text().replace("ffn_width = 40", "ffn_width = 44"))
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be loaded") as caught:
+def refused(run: Path) -> str:
+    """The one line that loading ends with, after the folder's name."""
+    with pytest.raises(CheckpointError) as caught:
         load_assistant(run)
     assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(f"{run / 'model'}/")
+
+
+def test_damaged_files_are_named(run: Path) -> None:
+    file = run / "model" / WEIGHTS
+    file.write_bytes(file.read_bytes()[:1000])
+    assert refused(run).startswith(f"{WEIGHTS}: no whole safetensors file (")
+    file.unlink()
+    assert refused(run) == f"{WEIGHTS}: is missing: copy it too"
+
+
+QKV = "blocks.1.attention.qkv.weight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({QKV: None}, f"holds no {QKV}, and model.toml asks for it: copy both"),
+        ({"blocks.2.x": torch.ones(3)}, "blocks.2.x has no place in a model of that model.toml"),
+        ({QKV: torch.ones(47, 24)}, f"{QKV} is 47 x 24 and model.toml asks for 48 x 24: copy both"),
+        ({QKV: torch.ones(48, 24).int()}, f"{QKV} is stored as I32: only F32, F16, BF16"),
+        ({QKV: torch.full((48, 24), torch.nan)}, f"{QKV} holds NaN or infinity: take it from"),
+        ({"norm.weight": torch.full((24,), torch.inf)}, "norm.weight holds NaN or infinity: take"),
+    ],
+)
+def test_a_tensor_at_fault_is_named(
+    run: Path, changes: dict[str, torch.Tensor | None], message: str
+) -> None:
+    file = run / "model" / WEIGHTS
+    weights = load_file(file) | changes
+    save_file({name: w for name, w in weights.items() if w is not None}, file)
+    assert refused(run).startswith(f"{WEIGHTS}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("n_layer = 2", "n_layer = 1_000_000", "n_layer: 1000000: the weights are of 2 layers"),
+        ("width = 24", f"width = {2**62}", f"width: {2**62}: no tensor of the weights is as large"),
+        ("ffn_width = 40", f"ffn_width = {2**62}", f"ffn_width: {2**62}: no tensor"),
+        ("segments = 0", f"segments = {2**62}", f"segments: {2**62}: no tensor"),
+        ("n_head = 4", f"n_head = 4\nhead_size = {2**62}", f"n_head * head_size: {2**64}: no"),
+    ],
+)
+def test_a_model_that_the_weights_cannot_be_is_never_begun(
+    run: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, message: str
+) -> None:
+    shape = run / "model" / "model.toml"
+    text = shape.read_text(encoding="utf-8")
+    assert f"\n{old}\n" in text
+    shape.write_text(text.replace(f"\n{old}\n", f"\n{new}\n"), encoding="utf-8")
+    monkeypatch.setattr("jielong.model.transformer.Block", lambda *_, **__: pytest.fail("begun"))
+    assert refused(run).startswith(f"model.toml: {message}")
+
+
+def test_a_model_with_another_head_says_what_it_is(tmp_path: Path) -> None:
+    size = tokenizer().vocab_size
+    save_model(tmp_path / "reward", scalar_model(vocab_size=size), tokenizer())
+    save_model(tmp_path / "task", TaskModel(config(vocab_size=size), 3), tokenizer())
+    with pytest.raises(CheckpointError, match="reward/model: a reward model, which scores answers"):
+        load_speaker(tmp_path / "reward")
+    with pytest.raises(CheckpointError, match="task/model: a fine-tuned model, which does one"):
+        load_speaker(tmp_path / "task")
+    model, _ = load_task_model(tmp_path / "task", 3)
+    assert model.classes == 3
+    with pytest.raises(CheckpointError, match=r"head\.weight is 3 x 24 and model\.toml asks"):
+        load_task_model(tmp_path / "task", 4)
+
+
+def test_what_is_asked_of_another_kind_of_model(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each line says what the model is for, and what the command takes."""
+    size = tokenizer().vocab_size
+    pair, counts = tmp_path / "pair", tmp_path / "counts"
+    save_model(pair, encoder_decoder(vocab_size=size), tokenizer())
+    save_ngram(counts, NgramModel.fit([6, 7], 1, size), tokenizer())
+    export = ["export", "--format", "hf"]
+    for words, line in (
+        ([*export, str(pair), "out"], "an encoder-decoder, which continues texts: ask it with "),
+        ([*export, str(counts), "out"], "a model from before the transformer: ask it with "),
+        ([*export, "rules", "out"], "a table of rules, which answers: ask it with "),
+    ):
+        assert main(words) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"{words[3]}: {line}jielong generate")
+        assert said.endswith("; this takes a causal model\n")
+    assert main(["inspect", "rules", "a"]) == 1
+    assert capsys.readouterr().err.endswith("; this takes a causal or prefix or masked model\n")
+    assert main(["sizes", str(counts)]) == 1
+    assert capsys.readouterr().err.endswith("; this takes a transformer of ours\n")
 
 
 def test_a_tokenizer_of_another_model_is_refused(run: Path) -> None:

@@ -114,9 +114,9 @@ def test_it_learns_and_is_asked_in_its_own_way(kind: str, data: Path, tmp_path: 
     if kind == "masked":
         found = fill(trained, "人们说春风化雨;雨过天[MASK],the fox jumps", 1)
         assert found[0].text == "晴"
-        assert str(refused.value).endswith("which fills gaps: ask it with jielong evaluate --fill")
+        assert "which fills gaps: ask it with jielong evaluate --fill; this" in str(refused.value)
         return
-    assert str(refused.value).endswith("which continues texts: ask it with jielong generate")
+    assert "which continues texts: ask it with jielong generate; this" in str(refused.value)
     prompt = [1, *tokenizer().encode("春天来了,人们说春风化雨;雨过")]
     (answer,) = generate(trained, [prompt], Sampling(strategy="greedy", max_tokens=6))
     assert answer.text

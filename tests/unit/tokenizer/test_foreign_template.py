@@ -76,13 +76,21 @@ def test_the_end_of_a_turn_is_found(qwen: Tokenizer, gemma: Tokenizer) -> None:
         ("{{ messages[0].content.nothing.more }}", "chat template: 'str object' has no attribute"),
         ("{{ messages + 1 }}", "chat template cannot be run: TypeError"),
         ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__'"),
+        ("{{ 1 / 0 }}", "chat template cannot be run: ZeroDivisionError"),
+        ("{{ 10**400 / 3.0 }}", "chat template cannot be run: OverflowError"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "cannot be run: RecursionError"),
+        ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "cannot be run: RecursionError"),
+        ("{% for a in b %}" * 60 + "{% endfor %}" * 60, "cannot be run: SyntaxError"),
+        ("{{ raise_exception('no\nrobots') }}", "chat template: no robots"),
     ],
 )
 def test_what_a_template_refuses_is_said(tmp_path: Path, template: str, message: str) -> None:
     like_qwen(tmp_path, template=template)
+    tokenizer = Tokenizer.load(tmp_path)
     with pytest.raises(DataError, match=message) as caught:
-        render(Tokenizer.load(tmp_path), TALK[:1], generation_prompt=True)
+        render(tokenizer, TALK[:1], generation_prompt=True)
     assert "\n" not in str(caught.value)
+    assert foreign_template.end_of_turn(tokenizer) is None
 
 
 def test_a_template_that_forgets_what_was_said_cannot_be_taught(tmp_path: Path) -> None:
@@ -103,6 +111,18 @@ def test_a_template_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
     assert Tokenizer.load(tmp_path).layout.template is None
     (tmp_path / "chat_template.jinja").write_text(TURNS, encoding="utf-8")
     assert Tokenizer.load(tmp_path).layout.template == TURNS
+
+
+def test_a_template_that_is_no_text_is_named(tmp_path: Path) -> None:
+    like_gemma(tmp_path, template=None)
+    file = tmp_path / "chat_template.jinja"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"chat_template\.jinja: cannot be read \('utf-8'"):
+        Tokenizer.load(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(DataError, match=r"chat_template\.jinja: cannot be read \(\[Errno"):
+        Tokenizer.load(tmp_path)
 
 
 def test_it_is_sent_to_other_processes_whole(gemma: Tokenizer) -> None:

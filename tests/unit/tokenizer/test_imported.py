@@ -248,6 +248,18 @@ def test_an_entry_that_stands_for_no_bytes_is_refused(tmp_path: Path) -> None:
     assert Tokenizer.load(file).special.eos == 320
 
 
+def test_a_frame_of_unlisted_tokens_is_refused(tmp_path: Path) -> None:
+    """The library would not raise but panic, with a trace of its own."""
+    like_gemma(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    frame = content["post_processor"] | {"special_tokens": {}}
+    for stage in (frame, {"type": "Sequence", "processors": [frame]}):
+        file.write_text(json.dumps(content | {"post_processor": stage}), encoding="utf-8")
+        with pytest.raises(DataError, match=r"post_processor: '<bos>' is not among its special_"):
+            Tokenizer.load(file)
+
+
 def test_a_broken_config_is_named(tmp_path: Path) -> None:
     like_gpt2().save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text("{", encoding="utf-8")

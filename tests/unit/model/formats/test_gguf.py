@@ -214,6 +214,12 @@ FAULTS = {
         give(llama__vocab_size=301),
         r"vocab_size: 301: token_embd\.weight has 300",
     ),
+    "layers": (
+        give(llama__block_count=300_000),
+        r"n_layer: 300000: the weights are of 3 layers: convert the model anew",
+    ),
+    "width": (give(llama__embedding_length=4096), r"width: 4096: no tensor of the weights is as"),
+    "inner width": (give(llama__feed_forward_length=2**31), r"feed_forward_length: 2147483648: "),
     "one of many": (give(split__count=3), "is one of 3 parts: join them"),
     "alignment": (give(general__alignment=24), "general.alignment: 24: must be a power of two"),
 }

@@ -221,11 +221,38 @@ def test_a_shape_that_no_family_has_is_refused(
     assert not any(tmp_path.iterdir())
 
 
+def test_a_dropout_that_is_none_is_named(tmp_path: Path) -> None:
+    gpt2 = {"positions": "learned", "norm": "layer", "qk_norm": False, "bias": "all"}
+    folder_of(tmp_path, ffn="gelu_tanh", n_kv_head=4, **gpt2)
+    assert read_model(tmp_path).config.dropout == 0
+    for value, shown in (([1], "[1]"), ("x", '"x"'), (False, "false"), (-1, "-1")):
+        set_config(tmp_path, attn_pdrop=value)
+        assert refused(tmp_path) == f"config.json: attn_pdrop: {shown}: expected a number above 0"
+
+
 def test_a_broken_config_is_named(tmp_path: Path) -> None:
     folder_of(tmp_path)
     for text in ("{", "[]", ""):
         (tmp_path / "config.json").write_text(text, encoding="utf-8")
         assert refused(tmp_path).startswith("config.json: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_hidden_layers": 900, "layer_types": None}, "n_layer: 900: the weights are of 2 "),
+        ({"hidden_size": 10**7}, "width: 10000000: no tensor of the weights is as large"),
+        ({"intermediate_size": 2**31 - 1}, f"ffn_width: {2**31 - 1}: no tensor of the weights"),
+        ({"head_dim": 2**30}, f"n_head * head_size: {2**32}: no tensor of the weights"),
+        ({"vocab_size": 10**9}, "vocab_size: 1000000000: no tensor of the weights is as large"),
+    ],
+)
+def test_a_model_that_the_weights_cannot_be_is_never_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], message: str
+) -> None:
+    set_config(folder_of(tmp_path), **changes)
+    monkeypatch.setattr("jielong.model.transformer.Block", lambda *_, **__: pytest.fail("begun"))
+    assert refused(tmp_path).startswith(f"config.json: {message}")
 
 
 @pytest.mark.parametrize("key", ["hidden_size", "vocab_size", "num_hidden_layers"])
@@ -245,6 +272,7 @@ def test_a_size_that_is_missing_is_named(tmp_path: Path, key: str) -> None:
         ),
         ({"model_type": None}, "model_type: null: only"),
         ({"architectures": ["Qwen3ForSequenceClassification"]}, "architectures: "),
+        ({"architectures": 3}, "architectures: 3: only Qwen3ForCausalLM can be read"),
         ({"quantization_config": {"bits": 4}}, 'quantization_config: {"bits": 4}: asks for a part'),
         ({"num_experts": 8}, "num_experts: 8: asks for a part"),
         ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping: 50.0: asks for a part"),
@@ -253,6 +281,9 @@ def test_a_size_that_is_missing_is_named(tmp_path: Path, key: str) -> None:
         ({"hidden_act": "mish"}, 'hidden_act: "mish": only silu, '),
         ({"hidden_size": 24.0}, "hidden_size: 24.0: expected a whole number above 0"),
         ({"hidden_size": -1}, "hidden_size: -1: expected a whole number above 0"),
+        ({"hidden_size": 2**62}, f"hidden_size: {2**62}: expected at most {2**31 - 1}"),
+        ({"max_position_embeddings": 10**400}, "max_position_embeddings: 1000"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers: 1000000: expected at most 1000"),
         ({"num_attention_heads": True}, "num_attention_heads: true: expected a whole number"),
         ({"rms_norm_eps": "small"}, 'rms_norm_eps: "small": expected a number above 0'),
         ({"tie_word_embeddings": "yes"}, 'tie_word_embeddings: "yes": expected true or false'),
