@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from jielong.core.errors import StorageError
+
+_TEMPORARY = re.compile(r"\..+\.[0-9]+\.tmp")
 
 
 @contextmanager
@@ -53,11 +56,17 @@ def removing(folder: Path) -> Iterator[None]:
     shutil.rmtree(trash)
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether a file has a name that `atomic_writer` gives to what is not whole yet."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
 def remove_unfinished(folder: Path) -> None:
-    """Delete the temporary files that a killed run left in `folder`."""
+    """Delete the temporary files that a killed run left in `folder` and below."""
     for path in folder.rglob(".*.tmp"):
-        with suppress(OSError):
-            path.unlink()
+        if is_unfinished(path):
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager

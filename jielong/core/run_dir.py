@@ -18,10 +18,16 @@ from typing import Any
 from jielong import __version__
 from jielong.core import config as configs
 from jielong.core.errors import RunDirectoryError
-from jielong.core.files import append_line, remove_unfinished, sha256_file, write_atomic
+from jielong.core.files import (
+    append_line,
+    is_unfinished,
+    remove_unfinished,
+    sha256_file,
+    write_atomic,
+)
 from jielong.core.resources import peak_rss_bytes
 
-MANIFEST = "manifest.json"
+MANIFEST, CONFIG = "manifest.json", "config.toml"
 
 
 @dataclass
@@ -58,9 +64,9 @@ class RunDir:
             _check_same(path, text, may_change)
             remove_unfinished(path)
             return run
-        if path.is_dir():
-            remove_unfinished(path)
-        if path.is_dir() and {p.name for p in path.iterdir()} - {"config.toml"}:
+        # A start that was killed leaves the configuration, or half of it, and nothing else. Files
+        # that are no run's are the user's: none of them is touched.
+        if path.is_dir() and not all(map(_is_of_a_start, path.iterdir())):
             raise RunDirectoryError(
                 f"{path}: holds files but no run ({MANIFEST} is missing): give another run_dir, or "
                 "move them away"
@@ -74,7 +80,8 @@ class RunDir:
             "versions": {name: metadata.version(name) for name in ("torch", "tokenizers", "numpy")},
             "inputs": {name: _fingerprint(source) for name, source in inputs.items()},
         }
-        write_atomic(path / "config.toml", text)
+        remove_unfinished(path)
+        write_atomic(path / CONFIG, text)
         run = cls(path, manifest)
         run._write()
         return run
@@ -140,8 +147,17 @@ class RunDir:
         )
 
 
+def _is_of_a_start(path: Path) -> bool:
+    begins = (f".{CONFIG}.", f".{MANIFEST}.")
+    return path.name == CONFIG or (path.name.startswith(begins) and is_unfinished(path))
+
+
 def _check_same(path: Path, text: str, may_change: Collection[str]) -> None:
-    before, now = (tomllib.loads(t) for t in ((path / "config.toml").read_text("utf-8"), text))
+    try:
+        before = tomllib.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # lost, or no longer TOML
+        raise _another(path) from None
+    now = tomllib.loads(text)
     for name in may_change:
         before.pop(name, None)
         now.pop(name, None)
@@ -164,7 +180,7 @@ def is_done(path: Path, config: Any) -> bool:  # noqa: ANN401 - any config datac
     """
     if not (path / MANIFEST).exists() or not open_run(path).finished:
         return False
-    if (path / "config.toml").read_text(encoding="utf-8") != configs.dumps(config):
+    if (path / CONFIG).read_text(encoding="utf-8") != configs.dumps(config):
         raise RunDirectoryError(
             f"{path}: is finished, with another configuration (see its config.toml): give another "
             "directory, or move this one away"

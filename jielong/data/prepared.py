@@ -9,6 +9,8 @@ from typing import Any
 from jielong.core.errors import DataError
 from jielong.core.run_dir import MANIFEST, RunDir, open_finished
 
+SIDES = ("train", "valid")
+"""What is trained on, and what is held out."""
 DOCUMENT_KEYS = ("id", "text", "lang", "source")
 
 

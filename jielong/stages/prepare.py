@@ -43,6 +43,7 @@ from jielong.data.pipeline.engine import EngineConfig
 from jielong.data.pipeline.inputs import FILES, Reader, lexicon_members, plan
 from jielong.data.pipeline.late import (
     DecontaminationStep,
+    Exams,
     QualityStep,
     gram_index,
     searched,
@@ -51,7 +52,8 @@ from jielong.data.pipeline.late import (
 from jielong.data.pipeline.outputs import dropped_line
 from jielong.data.pipeline.phases import Pipeline
 from jielong.data.pipeline.tally import Tally
-from jielong.data.prepared import read_lines
+from jielong.data.pipeline.workspace import WORK
+from jielong.data.prepared import SIDES, read_lines
 from jielong.data.readers.find import expand_home, find
 from jielong.data.readers.options import FileOptions
 
@@ -128,7 +130,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
     )
     names = [*config.sources, FILES]
     pipeline = Pipeline(
-        work=run_dir.path.resolve() / figures.WORK,
+        work=run_dir.path.resolve() / WORK,
         parts=planned,
         read=Reader(fetched.paths, config.file_options, Path.cwd()),
         blocks={name: _blocks(config, name) for name in names},
@@ -136,7 +138,7 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
         judged=FILES,
         quality=quality,
         near=config.near,
-        decontaminate=exams,
+        exams=exams,
         seed=config.seed,
         engine=config.engine,
     )
@@ -171,17 +173,18 @@ def run(config: PrepareConfig, *, resume: bool = False) -> Path:
 
 def _late_rules(
     config: PrepareConfig,
-) -> tuple[QualityStep | None, DecontaminationStep | None, dict[str, Path]]:
+) -> tuple[QualityStep | None, Exams | None, dict[str, Path]]:
     """The rules that read files of their own, with those files, which must not change meanwhile."""
-    quality, exams = config.quality, config.decontaminate
+    quality, exams = config.quality, None
     inputs: dict[str, Path] = {}
     if quality:
         files = _files(quality.negatives, "quality.negatives")
         quality = replace(quality, negatives=files)
         inputs |= {name: Path(name) for name in files}
-    if exams:
-        files = _files(exams.files, "decontaminate.files")
-        exams = replace(exams, files=files, masked=config.personal.kinds if config.personal else ())
+    if config.decontaminate:
+        files = _files(config.decontaminate.files, "decontaminate.files")
+        masked = config.personal.kinds if config.personal else ()
+        exams = Exams(config.decontaminate, files, masked)
         gram_index(exams)  # a file that cannot be read is told before anything is written
         inputs |= {name: Path(name) for name in files}
     return quality, exams, inputs
@@ -245,7 +248,7 @@ def _spelling(document: Document) -> Document | Dropped:
 
 
 def _refuse_an_empty_side(picked: Chosen, tally: Tally) -> None:
-    for side in figures.SIDES:
+    for side in SIDES:
         if not getattr(picked, side):
             left, read = len(picked.train) + len(picked.valid), tally.totals()["extracted"]
             rules = figures.dropped(tally).most_common(3)
@@ -259,7 +262,7 @@ def _refuse_an_empty_side(picked: Chosen, tally: Tally) -> None:
 
 def _write_sides(pipeline: Pipeline, picked: Chosen, tally: Tally, folder: Path) -> None:
     """Both sides in their order."""
-    for side in figures.SIDES:
+    for side in SIDES:
         with atomic_writer(folder / "documents" / f"{side}.jsonl") as file:
             for document in pipeline.documents(getattr(picked, side)):
                 tally.count(side, document)
@@ -314,7 +317,7 @@ def _record(document: Document) -> dict[str, str]:
     return {name: getattr(document, name) for name in ("id", "text", "lang", "source")}
 
 
-def _searched(pipeline: Pipeline, exams: DecontaminationStep | None) -> dict[str, Any]:
+def _searched(pipeline: Pipeline, exams: Exams | None) -> dict[str, Any]:
     """What was looked for and found of evaluation items, and in which files they are."""
     if exams is None:
         return {}
@@ -333,7 +336,7 @@ def _searched(pipeline: Pipeline, exams: DecontaminationStep | None) -> dict[str
 def _write_lexicon(
     chosen: Sequence[sources.Source],
     paths: Mapping[str, Path],
-    exams: DecontaminationStep | None,
+    exams: Exams | None,
     folder: Path,
 ) -> None:
     """The words that tasks are made of; no sentence of held-out text or of an exam among them."""

@@ -21,12 +21,12 @@ from jielong.core.files import removing, sha256_file
 from jielong.core.progress import say
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.data.pipeline.engine import EngineConfig, run_phase
-from jielong.data.prepared import read_lines
+from jielong.data.pipeline.workspace import WORK
+from jielong.data.prepared import SIDES, read_lines
 from jielong.data.shards import Shard, join
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.pieces import Digits, Han
 
-SIDES = ("train", "valid")
 _AT_ONCE = 256  # documents encoded together
 _KEYS = ("id", "text", "lang")
 
@@ -72,7 +72,7 @@ def run(config: TokenizeConfig, *, resume: bool = False) -> Path:
     texts = (record["text"] for record in sample(files["train"], config.sample_mb))
     tokenizer = Tokenizer.train(texts, config.vocab_size, config.han, config.digits)
     tokenizer.save(run.path)
-    work = run.path.resolve() / "work"
+    work = run.path.resolve() / WORK
     parts = [
         part for path in files.values() for part in cut(path.resolve(), round(config.part_mb * 1e6))
     ]

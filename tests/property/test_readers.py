@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jielong.data.encoding import decode, texts
+from jielong.data.decoding import decode, texts
 from jielong.data.readers.cut import cut
 from jielong.data.readers.find import InputFile
 from jielong.data.readers.options import FileOptions

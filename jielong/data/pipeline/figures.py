@@ -10,10 +10,9 @@ from jielong.core.run_dir import MANIFEST
 from jielong.data import sources
 from jielong.data.pipeline.inputs import FILES
 from jielong.data.pipeline.tally import Tally
+from jielong.data.pipeline.workspace import WORK
+from jielong.data.prepared import SIDES
 
-SIDES = ("train", "valid")
-WORK = "work"
-"""The folder of a run in progress."""
 _DROPPED = "dropped."
 _REPEAT, _CAP = "dropped.duplicate.", "dropped.over_cap"
 _LATE = ("dropped.quality.", "dropped.decontaminate.")

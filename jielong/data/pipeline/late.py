@@ -41,11 +41,10 @@ class QualityStep(QualityConfig):
 @dataclass(frozen=True, kw_only=True)
 class DecontaminationStep(DecontaminationConfig):
     """`files` are patterns of JSON Lines of evaluation items, of which `fields` are read (none: all
-    texts). `masked` kinds of personal data are looked for as their placeholders, too."""
+    texts)."""
 
     files: tuple[str, ...]
     fields: tuple[str, ...] = ()
-    masked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,14 +52,25 @@ class DecontaminationStep(DecontaminationConfig):
             raise ValueError("files: empty: name the files of evaluation items")
 
 
+@dataclass(frozen=True)
+class Exams:
+    """The evaluation items of a recipe's step: the files that its patterns found, and the kinds of
+    personal data that the text has placeholders for."""
+
+    step: DecontaminationStep
+    files: tuple[str, ...]
+    masked: tuple[str, ...] = ()
+
+
 @lru_cache(maxsize=1)
-def gram_index(step: DecontaminationStep) -> GramIndex:
+def gram_index(exams: Exams) -> GramIndex:
     """The index of a recipe's items; made once in each process.
 
     Raises `DataError` for a file that cannot be read, and when every item is too short.
     """
-    items = decontaminate.load_items([Path(name) for name in step.files], step.fields)
-    mask = PersonalConfig(kinds=step.masked)
+    step = exams.step
+    items = decontaminate.load_items([Path(name) for name in exams.files], step.fields)
+    mask = PersonalConfig(kinds=exams.masked)
 
     def forms(text: str) -> set[str]:
         return {text, *(personal.mask(text, lang, mask)[0] for lang in ("zh", "en"))}
@@ -74,9 +84,9 @@ def gram_index(step: DecontaminationStep) -> GramIndex:
     return index
 
 
-def searched(at: Workspace, step: DecontaminationStep) -> dict[str, dict[str, int]]:
+def searched(at: Workspace, exams: Exams) -> dict[str, dict[str, int]]:
     """Of each set: how many items it has, how many were looked for, and how many were found."""
-    index = gram_index(step)
+    index = gram_index(exams)
     leaked = index.leaked(_counts(at))
     return {
         name: {"items": index.given[name], "searched": len(items), "leaked": leaked[name]}
@@ -148,7 +158,7 @@ class LateBlocks:
     at: Workspace
     judged: str
     quality: QualityStep | None
-    decontaminate: DecontaminationStep | None
+    exams: Exams | None
     seed: int
 
     def __call__(self) -> list[Block]:
@@ -158,8 +168,8 @@ class LateBlocks:
             alpha = json.loads((self.at.quality / "alpha.json").read_text(encoding="utf-8"))
             judge = quality.block(QualityModel.load(self.at.quality), alpha, self.seed)
             blocks.append(partial(_if_from, self.judged, judge))
-        if self.decontaminate:
-            blocks.append(Decontaminator(gram_index(self.decontaminate), _counts(self.at)))
+        if self.exams:
+            blocks.append(Decontaminator(gram_index(self.exams), _counts(self.at)))
         return blocks
 
 

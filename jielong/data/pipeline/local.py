@@ -22,6 +22,7 @@ class LocalExecutor(LocalPipelineExecutor):
             for rank in ranks:
                 self._run_for_rank(rank)
             return
+        others = set(multiprocessing.active_children())
         context = multiprocessing.get_context("forkserver")
         with ProcessPoolExecutor(self.workers, context, initializer=_follow_parent) as pool:
             try:
@@ -29,7 +30,7 @@ class LocalExecutor(LocalPipelineExecutor):
                     done.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                for worker in multiprocessing.active_children():
+                for worker in set(multiprocessing.active_children()) - others:
                     worker.terminate()
                 raise
 

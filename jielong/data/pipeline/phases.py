@@ -12,7 +12,7 @@ from jielong.data.pipeline.comparing import Compare
 from jielong.data.pipeline.engine import EngineConfig, run_phase
 from jielong.data.pipeline.extract import Extract, Reader
 from jielong.data.pipeline.fingerprint import Fingerprint
-from jielong.data.pipeline.late import DecontaminationStep, LateBlocks, QualityStep, TrainQuality
+from jielong.data.pipeline.late import Exams, LateBlocks, QualityStep, TrainQuality
 from jielong.data.pipeline.parts import Part
 from jielong.data.pipeline.places import Place, lines_at
 from jielong.data.pipeline.select import CountGrams, Select
@@ -36,7 +36,7 @@ class Pipeline:
     judged: str
     quality: QualityStep | None
     near: NearConfig | None
-    decontaminate: DecontaminationStep | None
+    exams: Exams | None
     seed: int
     engine: EngineConfig
 
@@ -49,7 +49,7 @@ class Pipeline:
         """All phases but the last; what is done already is not done again. Seconds of each."""
         parts.fix(self.work / "plan.jsonl", self.parts)
         at, ranks = self.at, {name: rank for rank, name in enumerate(self.names)}
-        late = LateBlocks(at, self.judged, self.quality, self.decontaminate, self.seed)
+        late = LateBlocks(at, self.judged, self.quality, self.exams, self.seed)
         phases: dict[str, tuple[Callable[[int], None], int]] = {
             "extract": (Extract(at, self.parts, self.read, self.blocks), at.count)
         }
@@ -59,8 +59,8 @@ class Pipeline:
         sketch = Fingerprint(at, ranks, self.near, self.seed)
         phases["fingerprint"] = (sketch, at.count)
         phases["compare"] = (Compare(at, self.near), 1)
-        if self.decontaminate:
-            phases["count"] = (CountGrams(at, self.decontaminate), at.count)
+        if self.exams:
+            phases["count"] = (CountGrams(at, self.exams), at.count)
         phases["select"] = (Select(at, ranks, late), at.count)
         return {name: self._phase(name, *phase) for name, phase in phases.items()}
 

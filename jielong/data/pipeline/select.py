@@ -11,7 +11,7 @@ from jielong.data.pipeline.arrays import save_array
 from jielong.data.pipeline.catalogue import cataloguer
 from jielong.data.pipeline.compare import EXACT, KEPT, Decisions
 from jielong.data.pipeline.extract import apply
-from jielong.data.pipeline.late import DecontaminationStep, LateBlocks, gram_index
+from jielong.data.pipeline.late import Exams, LateBlocks, gram_index
 from jielong.data.pipeline.outputs import task_output
 from jielong.data.pipeline.workspace import Workspace
 
@@ -47,13 +47,13 @@ class CountGrams:
     """The work of one task before that: in how many documents that stay each exam gram stands."""
 
     at: Workspace
-    step: DecontaminationStep
+    exams: Exams
 
     def __call__(self, task: int) -> None:
         """Count in part `task`."""
         results = decided(self.at, task)
         texts = (result.text for result in results if not isinstance(result, Dropped))
-        save_array(self.at.file("counts", task, "npy"), gram_index(self.step).count(texts))
+        save_array(self.at.file("counts", task, "npy"), gram_index(self.exams).count(texts))
 
 
 def decided(at: Workspace, task: int) -> Iterator[Document | Dropped]:

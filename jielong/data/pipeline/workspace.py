@@ -7,6 +7,9 @@ from pathlib import Path
 from jielong.data.documents import Document
 from jielong.data.pipeline import parts
 
+WORK = "work"
+"""The folder of a run in progress."""
+
 
 @dataclass(frozen=True)
 class Workspace:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.core.optional import load
-from jielong.data.encoding import Fault
+from jielong.data.decoding import Fault
 from jielong.data.readers.find import InputFile
 from jielong.data.readers.options import FileOptions
 from jielong.data.readers.rows import CHAT, NoTextError, check_columns, row_text

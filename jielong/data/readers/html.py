@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jielong.core.optional import load
-from jielong.data.encoding import ByteStream, Fault, UndecodableError, decode
+from jielong.data.decoding import ByteStream, Fault, UndecodableError, decode
 from jielong.data.readers.options import FileOptions
 
 _LEFT_OUT = frozenset(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from unicodedata import east_asian_width
 
 from jielong.core.optional import load
-from jielong.data.encoding import Fault
+from jielong.data.decoding import Fault
 from jielong.data.readers.find import InputFile
 from jielong.data.readers.streams import reason
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from jielong.data.clean import han_share
+from jielong.data.decoding import Fault, texts
 from jielong.data.documents import Document, Rejected
-from jielong.data.encoding import Fault, texts
 from jielong.data.readers import columns, html, pdf, rows
 from jielong.data.readers.cut import cut
 from jielong.data.readers.find import DATASET, InputFile

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jielong.core.errors import DataError
-from jielong.data.encoding import ByteStream, Fault, Line, lines
+from jielong.data.decoding import ByteStream, Fault, Line, lines
 from jielong.data.readers.find import InputFile
 from jielong.data.readers.options import FileOptions
 

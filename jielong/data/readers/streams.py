@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from jielong.core.optional import load
-from jielong.data.encoding import ByteStream, Fault
+from jielong.data.decoding import ByteStream, Fault
 from jielong.data.readers.find import InputFile
 
 _BUFFER_BYTES = 1 << 16

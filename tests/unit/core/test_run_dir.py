@@ -73,8 +73,22 @@ def test_resume_with_other_settings_is_refused(
 
 
 def test_what_may_change_is_no_other_configuration(tmp_path: Path, source: Path) -> None:
-    create(tmp_path, source)
-    create(tmp_path, source, resume=True, config=Config(steps=4), may_change=("steps",))
+    first = create(tmp_path, source)
+    other = {"resume": True, "config": Config(steps=4)}
+    again = create(tmp_path, source, **other, may_change=("steps",))
+    assert again.manifest == first.manifest
+    with pytest.raises(RunDirectoryError, match="another configuration"):
+        create(tmp_path, source, **other, may_change=("seed",))
+
+
+@pytest.mark.parametrize("content", [None, b"steps = ", b"\xff"])
+def test_a_damaged_configuration_is_another(
+    tmp_path: Path, source: Path, content: bytes | None
+) -> None:
+    file = create(tmp_path, source).path / "config.toml"
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(RunDirectoryError, match="another configuration"):
+        create(tmp_path, source, resume=True)
 
 
 def test_what_a_kill_left_half_written_is_no_run_and_is_removed(
@@ -85,9 +99,22 @@ def test_what_a_kill_left_half_written_is_no_run_and_is_removed(
     half.write_text("st")
     create(tmp_path, source)
     assert not half.exists()
+    half = tmp_path / "run" / "documents" / ".train.jsonl.77.tmp"
+    half.parent.mkdir()
     half.write_text("st")
     create(tmp_path, source, resume=True)
     assert not half.exists()
+
+
+def test_in_a_folder_that_is_no_run_nothing_is_touched(tmp_path: Path, source: Path) -> None:
+    theirs = [tmp_path / "run" / name for name in (".draft.tmp", "notes/.a.txt.5.tmp")]
+    for file in theirs:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(RunDirectoryError, match="holds files but no run"):
+            create(tmp_path, source, resume=resume)
+    assert [file.read_text() for file in theirs] == ["mine", "mine"]
 
 
 def test_resume_with_a_changed_input_is_refused(tmp_path: Path, source: Path) -> None:

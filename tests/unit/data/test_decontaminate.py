@@ -16,7 +16,7 @@ from jielong.data.decontaminate import (
     load_items,
 )
 from jielong.data.documents import Document, Dropped
-from jielong.data.pipeline.late import DecontaminationStep, gram_index
+from jielong.data.pipeline.late import DecontaminationStep, Exams, gram_index
 from tests.planted import random_text
 
 CONFIG = DecontaminationConfig()
@@ -138,9 +138,10 @@ def test_a_whole_item_goes_however_often_it_was_said() -> None:
 
 def test_an_exam_of_which_nothing_can_be_looked_for_is_refused(tmp_path: Path) -> None:
     (tmp_path / "exam.jsonl").write_text('{"question": "八天", "answer": "seven"}')
-    step = DecontaminationStep(files=(str(tmp_path / "exam.jsonl"),))
+    files = (str(tmp_path / "exam.jsonl"),)
+    exams = Exams(DecontaminationStep(files=files), files)
     with pytest.raises(DataError, match=r"none of 2 text\(s\) has shortest_item = 8 units"):
-        gram_index(step)
+        gram_index(exams)
 
 
 def test_an_item_is_looked_for_in_all_its_forms() -> None:
@@ -276,3 +277,13 @@ def test_items_that_cannot_be_used(
 def test_a_setting_out_of_range_is_refused(settings: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse(DecontaminationConfig, settings)
+
+
+def test_items_are_also_looked_for_as_masking_leaves_them(tmp_path: Path) -> None:
+    """Thirteen units: every gram of the item holds the number that the corpus no longer has."""
+    (tmp_path / "exam.jsonl").write_text('{"question": "周六晚上七点请打13912345678找林老师"}')
+    files = (str(tmp_path / "exam.jsonl"),)
+    step = DecontaminationStep(files=files)
+    masked = "他说周六晚上七点请打[电话]找林老师，一定要早到。"
+    assert not gram_index(Exams(step, files)).count([masked]).any()
+    assert gram_index(Exams(step, files, masked=("phone",))).count([masked]).any()

@@ -184,3 +184,21 @@ def test_an_item_in_many_copies_of_a_text_leaks_from_none(tmp_path: Path) -> Non
     found = json.loads((made / "manifest.json").read_text())["decontaminate"]
     assert found["sets"] == {"exam": {"items": 1, "searched": 1, "leaked": 1}}
     assert list(found["files"]) == ["exam.jsonl"]
+
+
+def test_no_sentence_of_an_exam_becomes_a_task(tmp_path: Path) -> None:
+    def sentences(name: str, **settings: object) -> list[str]:
+        values = {
+            "run_dir": str(tmp_path / name),
+            "sources": {"stdlib": {"max_mb": 0.1}},
+            "engine": {"workers": 1},
+        }
+        made = run(configs.parse(PrepareConfig, values | settings))
+        return [s["text"] for s in json.loads((made / "lexicon.json").read_text())["sentences"]]
+
+    before = sentences("before")
+    leaked = max(before, key=lambda text: len(text.split()))
+    (tmp_path / "exam.jsonl").write_text(json.dumps({"question": leaked}), encoding="utf-8")
+    after = sentences("after", decontaminate={"files": [str(tmp_path / "exam.jsonl")]})
+    assert leaked not in after
+    assert len(after) > 0.9 * len(before)

@@ -60,7 +60,7 @@ def pipeline(work: Path, parts: int, read: Callable[[Part], Iterator[Document]])
         judged="files",
         quality=None,
         near=NearConfig() if read is not read_long else None,
-        decontaminate=None,
+        exams=None,
         seed=0,
         engine=EngineConfig(workers=1),
     )

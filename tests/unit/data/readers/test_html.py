@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from jielong.data.encoding import Fault
+from jielong.data.decoding import Fault
 from jielong.data.readers.html import main_text, page
 from jielong.data.readers.options import FileOptions
 
