@@ -98,8 +98,9 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """(x1 cos - x2 sin, x2 cos + x1 sin) for the halves x1, x2 of the channels."""
     y, half = torch.empty_like(x), x.shape[-1] // 2
     signed = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+    by_row = cos.dim() == x.dim() and len(cos) == len(x)
     for tile in tiles(x):
-        cos_tile, sin_tile = (t if len(t) == 1 else t[tile] for t in (cos, signed))
+        cos_tile, sin_tile = (cos[tile], signed[tile]) if by_row else (cos, signed)
         out = torch.mul(x[tile], cos_tile, out=y[tile])
         out[..., :half].addcmul_(x[tile][..., half:], sin_tile[..., :half])
         out[..., half:].addcmul_(x[tile][..., :half], sin_tile[..., half:])
