@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from jielong.model.config import ModelConfig
 from jielong.model.kv_cache import KVCache
+from jielong.model.norm import RMSNorm
 from jielong.model.positions import rotate
 from jielong.model.sparse_attention import sparse_attention
 from jielong.model.visibility import Visibility
@@ -30,8 +31,8 @@ class Attention(nn.Module):
         )
         self.output = nn.Linear(inner, config.width, bias=config.bias in ("attention", "all"))
         if config.qk_norm:
-            self.query_norm = nn.RMSNorm(config.head_dim, eps=config.norm_eps)
-            self.key_norm = nn.RMSNorm(config.head_dim, eps=config.norm_eps)
+            self.query_norm = RMSNorm(config.head_dim, eps=config.norm_eps)
+            self.key_norm = RMSNorm(config.head_dim, eps=config.norm_eps)
         else:
             self.query_norm, self.key_norm = nn.Identity(), nn.Identity()
 
@@ -54,8 +55,9 @@ class Attention(nn.Module):
         """Q (B, H, T, D), K and V (B, Hkv, T, D) of `x` (B, T, C), normed and turned."""
         batch, time, _ = x.shape
         heads = self.qkv(x).view(batch, time, -1, self.head_dim)
-        q, k, v = (part.transpose(1, 2) for part in heads.split(self.sizes, dim=2))
+        q, k, v = heads.split(self.sizes, dim=2)
         q, k = self.query_norm(q), self.key_norm(k)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         return (q, k, v) if rotary is None else (rotate(q, *rotary), rotate(k, *rotary), v)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, sight: Visibility) -> Tensor:

@@ -1,11 +1,14 @@
 """Where a token stands: rotary angles for attention, sinusoids for the embedding."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from jielong.model.config import ModelConfig, RopeConfig
+from jielong.model.tiles import tiles
 
 
 class Rotary(nn.Module):
@@ -81,8 +84,35 @@ def _yarn(rope: RopeConfig, plain: Tensor, base: float) -> Tensor:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn each channel pair of `x` (B, H, T, D) by its angle."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
+    return _Rotation.apply(x, cos, sin)
+
+
+class _Rotation(torch.autograd.Function):
+    """Its backward pass turns by the negative angle."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(cos, sin)
+        return _rotated(x, cos, sin)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        cos, sin = ctx.saved_tensors
+        return _rotated(dy, cos, -sin), None, None
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """(x1 cos - x2 sin, x2 cos + x1 sin) for the halves x1, x2 of the channels."""
+    y, half = torch.empty_like(x), x.shape[-1] // 2
+    signed = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+    by_row = cos.dim() == x.dim() and len(cos) == len(x)
+    for tile in tiles(x):
+        cos_tile, sin_tile = (cos[tile], signed[tile]) if by_row else (cos, signed)
+        out = torch.mul(x[tile], cos_tile, out=y[tile])
+        out[..., :half].addcmul_(x[tile][..., half:], sin_tile[..., :half])
+        out[..., half:].addcmul_(x[tile][..., :half], sin_tile[..., half:])
+    return y
 
 
 def sinusoids(context: int, width: int) -> Tensor:

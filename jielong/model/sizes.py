@@ -123,7 +123,8 @@ def memory(config: ModelConfig, *, optimizer: Optimizer = "adamw") -> Memory:
     AdamW keeps two moments of each parameter; Muon keeps one of each matrix inside the blocks, and
     AdamW does the rest. `activations` is an estimate of what a forward pass keeps for the backward
     pass: the inputs of each norm, matrix, activation function and attention, and the
-    log-probabilities over the vocabulary. It is as if kernels of attention keep no T x T scores,
+    log-probabilities over the vocabulary, or where all is predicted from the left the gradient of
+    the last states instead. It is as if kernels of attention keep no T x T scores,
     and nothing is computed twice to save memory; dropout's masks are not counted. `kv_cache` holds
     keys and values of all layers, those of sliding windows at full length. Of an
     encoder-decoder, these two are for one token of the source and one of the target together.
@@ -145,17 +146,18 @@ def _activations(config: ModelConfig) -> int:
     stacks, attentions = _counts(config)
     C, F = config.width, config.ffn_width
     queries, keys = config.n_head * config.head_dim, config.n_kv_head * config.head_dim
-    kept = 2 if config.norm == "rms" else 1  # by a norm: x, and x / rms(x) before its gain
-    # The norm's result, Q, K, V, and what the heads took, as they lie and side by side.
-    attention = (kept + 1) * C + queries + 2 * keys + 2 * queries
-    turned = (queries + keys) * (config.qk_norm + (config.qk_norm or _is_rotary(config)))
-    # The norm's result; the hidden channels before and after the activation function, and where
-    # there is a gate its channels and the product.
-    feed_forward = (kept + 1) * C + (4 if _is_gated(config) else 2) * F
-    after = kept * C if config.norm_place == "both" else 0
+    # The norm's input and result, Q, K, V, and what the heads took, as they lie and side by side.
+    attention = 2 * C + queries + 2 * keys + 2 * queries
+    turned = (queries + keys) * (config.qk_norm or _is_rotary(config))
+    # The norm's input and result; the hidden channels before and after the activation function,
+    # and where there is a gate its channels too.
+    feed_forward = 2 * C + (3 if _is_gated(config) else 2) * F
+    after = C if config.norm_place == "both" else 0
     in_layer = attentions * (attention + after) + stacks * (turned + feed_forward + after)
-    at_the_end = 0 if config.norm_place == "post" else (kept + 1) * C
-    return config.n_layer * in_layer + stacks * at_the_end + config.vocab_size
+    at_the_end = 0 if config.norm_place == "post" else 2 * C
+    causal = config.objective == "causal" and not (config.bidirectional or pair)
+    scores = C if causal else config.vocab_size
+    return config.n_layer * in_layer + stacks * at_the_end + scores
 
 
 def _counts(config: ModelConfig) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from jielong.model.config import ModelConfig
 from jielong.model.kv_cache import KVCache
 from jielong.model.norm import make_norm
 from jielong.model.positions import Rotary, sinusoids
+from jielong.model.readout import surprisal
 from jielong.model.visibility import look
 
 
@@ -85,8 +86,10 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Float[Tensor, "*N C"]) -> Float[Tensor, "*N V"]:
         """Scores over the vocabulary (..., V) of states (..., C)."""
-        weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(hidden, weight)
+        return F.linear(hidden, self._readout())
+
+    def _readout(self) -> Tensor:
+        return self.embedding.weight if self.head is None else self.head.weight
 
     def forward(
         self,
@@ -96,14 +99,31 @@ class Transformer(nn.Module):
         documents: Int[Tensor, "B T"] | None = None,
         prefix: Int[Tensor, "B"] | None = None,
         select: Bool[Tensor, "B T"] | None = None,
-    ) -> Float[Tensor, "*N V"]:
+        targets: Int[Tensor, "N"] | None = None,
+    ) -> Tensor:
         """Scores (B, T, V) of each position; `is_token`, `documents`, `prefix` as in `hidden`.
 
         With `select` (B, T) only those positions are scored, as (N, V) in reading order: the
         vocabulary is the largest product of a small model, so positions without a target skip it.
+        With their `targets` (N,) as well, what comes back is -log p of these in nats, summed.
         """
         hidden = self.hidden(ids, is_token=is_token, documents=documents, prefix=prefix)
-        return self.logits(hidden if select is None else hidden[select])
+        if select is not None:
+            hidden = hidden.flatten(0, 1) if select.all() else hidden[select]
+        if targets is not None:
+            return surprisal(hidden, self._readout(), targets)
+        return self.logits(hidden)
+
+    def surprisal(
+        self,
+        ids: Int[Tensor, "B T"],
+        targets: Int[Tensor, "N"],
+        *,
+        select: Bool[Tensor, "B T"],
+        documents: Int[Tensor, "B T"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """-log p in nats, summed over the `targets` (N,) of the selected positions."""
+        return self(ids, select=select, documents=documents, targets=targets)
 
     def _make_positions(self, config: ModelConfig) -> None:
         rotaries = []

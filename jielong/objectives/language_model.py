@@ -6,6 +6,7 @@ only the mask of what counts differs.
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from jielong.objectives.loss import Loss, cross_entropy
@@ -33,12 +34,29 @@ class LanguageModel(Protocol):
         ...
 
 
-def next_token_loss(model: LanguageModel, batch: TokenBatch) -> Loss:
+@runtime_checkable
+class SurprisalModel(Protocol):
+    """-log p in nats, summed over the `targets` (N,) of the selected positions of `ids` (B, T).
+
+    A model that can tell it without holding all scores at once has less to write and to read.
+    """
+
+    def surprisal(
+        self, ids: Tensor, targets: Tensor, *, select: Tensor, documents: Tensor | None = None
+    ) -> Tensor:
+        """Sum over the selected positions."""
+        ...
+
+
+def next_token_loss(model: LanguageModel | SurprisalModel, batch: TokenBatch) -> Loss:
     """Cross-entropy in nats summed over the tokens that count.
 
     Padding sits to the right of every token that counts, so a causal model needs no mask for it.
     """
     select = batch.counts[:, 1:]
     documents = None if batch.documents is None else batch.documents[:, :-1]
-    logits = model(batch.ids[:, :-1], select=select, documents=documents)
-    return cross_entropy(logits, batch.ids[:, 1:][select])
+    ids, targets = batch.ids[:, :-1], batch.ids[:, 1:][select]
+    if isinstance(model, SurprisalModel):
+        total = model.surprisal(ids, targets, select=select, documents=documents)
+        return Loss(total, torch.tensor(float(targets.numel()), device=total.device))
+    return cross_entropy(model(ids, select=select, documents=documents), targets)

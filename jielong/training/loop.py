@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from jielong.core.allocator import keep_freed_memory
 from jielong.core.progress import progress
 from jielong.core.run_dir import RunDir, read_metrics
 from jielong.training.checkpoint import resume, save_checkpoint
@@ -76,6 +77,7 @@ def run_training(
     hooks: Sequence[Hook] = (),
 ) -> None:
     """`train` inside a run directory: resume, progress, metrics, checkpoints, the final save."""
+    keep_freed_memory()
     state = plan.state
     extra = resume(run.path, learner)
     if state is not None and extra:

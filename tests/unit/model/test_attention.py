@@ -1,7 +1,9 @@
 import math
 
+import pytest
 import torch
 
+from jielong.model import tiles
 from jielong.model.attention import Attention
 from jielong.model.config import RopeConfig
 from jielong.model.positions import Rotary, rotate
@@ -42,6 +44,26 @@ def test_positions_may_differ_by_row() -> None:
     rows = rotary(torch.tensor([[0, 1], [5, 6]]))
     assert rows[0].shape == (2, 1, 2, 6)
     torch.testing.assert_close(rows[0][1, 0, 0], rotary(torch.tensor([5]))[0][0, 0])
+
+
+@pytest.mark.parametrize("size", [tiles.SIZE, 20])
+def test_the_slopes_of_a_rotation(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of heads that lie side by side; positions alike in all rows, and not."""
+    monkeypatch.setattr(tiles, "SIZE", size)
+    rotary = Rotary(config())
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 4, 6, generator=random, dtype=torch.float64, requires_grad=True)
+    for positions in (torch.arange(3), torch.tensor([[0, 1, 2], [5, 9, 10]])):
+        cos, sin = (angles.double() for angles in rotary(positions))
+        assert torch.autograd.gradcheck(lambda x, cos=cos, sin=sin: rotate(heads(x), cos, sin), x)
+        alone = [
+            rotate(row, cos[i % len(cos)], sin[i % len(sin)]) for i, row in enumerate(heads(x))
+        ]
+        torch.testing.assert_close(rotate(heads(x), cos, sin), torch.stack(alone))
+
+
+def heads(x: torch.Tensor) -> torch.Tensor:
+    return x.transpose(1, 2)
 
 
 @torch.no_grad()

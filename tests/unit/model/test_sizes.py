@@ -94,6 +94,13 @@ def kept_for_backward(shape: ModelConfig) -> float:
 
     ids = random_ids(rows, tokens)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        scores = model(ids, ids) if pair else model(ids)
-        F.cross_entropy(scores.flatten(0, 1), ids.flatten())
-    return sum(storage.nbytes() for storage in kept.values()) / (rows * tokens)
+        if isinstance(model, EncoderDecoder):
+            F.cross_entropy(model(ids, ids).flatten(0, 1), ids.flatten())
+        elif shape.bidirectional:
+            F.cross_entropy(model(ids).flatten(0, 1), ids.flatten())
+        else:
+            model.surprisal(ids, ids.flatten(), select=torch.ones_like(ids, dtype=torch.bool))
+    sizes = [storage.nbytes() for storage in kept.values()]
+    if not (pair or shape.bidirectional):  # the matrix's gradient is kept, whatever the batch
+        sizes.remove(4 * shape.vocab_size * shape.width)
+    return sum(sizes) / (rows * tokens)
