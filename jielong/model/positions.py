@@ -10,6 +10,9 @@ from torch.autograd.function import once_differentiable
 from jielong.model.config import ModelConfig, RopeConfig
 from jielong.model.tiles import tiles
 
+AT_FIRST = 4096
+"""Positions whose angles are there from the start; a model may state a context of any length."""
+
 
 class Rotary(nn.Module):
     """Rotary positions (arXiv:2104.09864, eq. 15): pair i turns by p base^(-2i/D) at position p.
@@ -22,17 +25,27 @@ class Rotary(nn.Module):
 
     def __init__(self, config: ModelConfig, *, local: bool = False) -> None:
         super().__init__()
-        frequencies, sharpen = frequencies_of(config.rope, config.head_dim, local=local)
-        # On the CPU even where a model is made without memory: no file holds these tables.
-        steps = torch.arange(config.context, dtype=torch.float64, device="cpu")
-        angles = steps[:, None] * frequencies
-        angles = torch.cat([angles, angles], dim=-1)  # (T, D): each pair is (i, i + D/2)
-        self.register_buffer("cos", (angles.cos() * sharpen).float(), persistent=False)
-        self.register_buffer("sin", (angles.sin() * sharpen).float(), persistent=False)
+        self.frequencies, self.sharpen = frequencies_of(config.rope, config.head_dim, local=local)
+        cos, sin = self._table(min(config.context, AT_FIRST))
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of `positions` (B, T) or (T,), shaped to broadcast over heads."""
+    def forward(self, positions: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of `positions` (B, T) or (T,), shaped to broadcast over heads.
+
+        All positions are below `reach`.
+        """
+        if reach > len(self.cos):
+            cos, sin = self._table(max(reach, 2 * len(self.cos)))
+            self.cos, self.sin = cos.to(self.cos.device), sin.to(self.sin.device)
         return self.cos[positions].unsqueeze(-3), self.sin[positions].unsqueeze(-3)
+
+    def _table(self, rows: int) -> tuple[Tensor, Tensor]:
+        # On the CPU even where a model is made without memory: no file holds these tables.
+        steps = torch.arange(rows, dtype=torch.float64, device="cpu")
+        angles = steps[:, None] * self.frequencies
+        angles = torch.cat([angles, angles], dim=-1)  # (T, D): each pair is (i, i + D/2)
+        return (angles.cos() * self.sharpen).float(), (angles.sin() * self.sharpen).float()
 
 
 def frequencies_of(rope: RopeConfig, size: int, *, local: bool = False) -> tuple[Tensor, float]:

@@ -155,7 +155,7 @@ def _activations(config: ModelConfig) -> int:
     after = C if config.norm_place == "both" else 0
     in_layer = attentions * (attention + after) + stacks * (turned + feed_forward + after)
     at_the_end = 0 if config.norm_place == "post" else 2 * C
-    causal = config.objective == "causal" and not (config.bidirectional or pair)
+    causal = config.objective == "causal" and not config.bidirectional
     scores = C if causal else config.vocab_size
     return config.n_layer * in_layer + stacks * at_the_end + scores
 

@@ -76,7 +76,8 @@ class Transformer(nn.Module):
             cache=cache,
         )
         x = self._embed(ids, sight.queries, documents, segments, cache)
-        angles = [rotary(sight.queries) for rotary in self.rotaries]
+        reach = ids.shape[1] + (0 if cache is None else cache.length)
+        angles = [rotary(sight.queries, reach) for rotary in self.rotaries]
         for block in self.blocks:
             turned = angles[-1 if block.windowed else 0] if angles else None
             x = block(x, turned, sight, cache, memory)

@@ -5,7 +5,7 @@ import torch
 
 from jielong.model.config import RopeConfig
 from jielong.model.kv_cache import KVCache
-from jielong.model.positions import frequencies_of, sinusoids
+from jielong.model.positions import AT_FIRST, Rotary, frequencies_of, sinusoids
 from tests.tiny import config, decoder, random_ids
 
 
@@ -100,3 +100,15 @@ def test_positions_need_no_parameters_unless_they_are_learned() -> None:
     assert names() == names(positions="sinusoidal") == names(positions="none") == set()
     assert names(positions="learned") == {"position_embedding.weight"}
     assert config(positions="none", width=20).head_dim == 5  # rotary needs even heads, others not
+
+
+def test_angles_are_found_as_far_as_they_are_asked_for() -> None:
+    """A context of any length costs nothing; what is beyond the first table is the same function."""
+    rotary = Rotary(config(context=10**12))
+    assert len(rotary.cos) == AT_FIRST
+    far = torch.tensor([0, AT_FIRST - 1, AT_FIRST, 3 * AT_FIRST])
+    cos, sin = rotary(far, 3 * AT_FIRST + 1)
+    slowest = rotary.frequencies[-1] * far.double()
+    torch.testing.assert_close(cos[0, :, -1], slowest.cos().float())
+    torch.testing.assert_close(sin[0, :, -1], slowest.sin().float())
+    assert 3 * AT_FIRST < len(rotary.cos) < 4 * AT_FIRST
