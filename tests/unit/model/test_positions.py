@@ -103,7 +103,7 @@ def test_positions_need_no_parameters_unless_they_are_learned() -> None:
 
 
 def test_angles_are_found_as_far_as_they_are_asked_for() -> None:
-    """A context of any length costs nothing; what is beyond the first table is the same function."""
+    """A context of any length costs nothing; beyond the first table it is the same function."""
     rotary = Rotary(config(context=10**12))
     assert len(rotary.cos) == AT_FIRST
     far = torch.tensor([0, AT_FIRST - 1, AT_FIRST, 3 * AT_FIRST])
