@@ -31,6 +31,8 @@ from jielong.baselines.ngram_smoothing import Floats, Ints, Kind, Smoothing, est
 from jielong.core.errors import CheckpointError, ConfigError, DataError
 from jielong.core.files import atomic_writer
 
+# What numpy raises where a file's arrays are of other types, shapes or ranges than ours.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, IndexError, MemoryError)
 Tokens = Sequence[int] | NDArray[np.integer]
 
 
@@ -203,7 +205,7 @@ class NgramModel:
                 counted = [(arrays[f"keys_{n}"], arrays[f"counts_{n}"]) for n in lengths]
                 smoothing = _read_smoothing(arrays)
                 return cls(counted, discounts, int(arrays["vocab_size"]), smoothing)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (*_DAMAGED, zipfile.BadZipFile) as error:
             message = f"n-gram model: {path}: not a whole n-gram file ({error}); fit it again"
             raise CheckpointError(message) from error
 

@@ -134,7 +134,7 @@ def _write_generation(folder: Path, known: Mapping[str, int]) -> None:
     ends = {} if ends_of(said) else {key: i for key, i in known.items() if key == ENDS}
     missing = {key: i for key, i in known.items() if said.get(key) is None}
     if missing or ends:
-        write_atomic(file, to_text(said | missing | ends))
+        write_atomic(file, json.dumps(said | missing | ends, indent=2) + "\n")
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

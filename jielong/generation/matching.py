@@ -75,5 +75,5 @@ def _listed_ends(folder: Path) -> list[int]:
 def ends_of(said: Mapping[str, Any]) -> list[int]:
     """The tokens that end a text by what a file of settings says; none where it does not."""
     found = said.get(ENDS)
-    ends = found if isinstance(found, list) else [found]
+    ends: list[Any] = found if isinstance(found, list) else [found]
     return ends if all(type(end) is int for end in ends) else []

@@ -145,7 +145,8 @@ class Tokenizer:
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001 - the library raises bare Exception
-            raise DataError(f"{where}: not a tokenizer ({error}): make it anew") from None
+            reason = " ".join(str(error).split())
+            raise DataError(f"{where}: not a tokenizer ({reason}): make it anew") from None
 
     def save(self, path: Path, *, adds_bos: bool = False) -> None:
         """Write a standard `tokenizer.json`: to a file, or into a directory.

@@ -66,7 +66,8 @@ def adopt(
         content = content | {"post_processor": None}
         backend = tokenizers.Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception
-        raise DataError(f"{where}: not a tokenizer ({error}): make it anew") from None
+        reason = " ".join(str(error).split())
+        raise DataError(f"{where}: not a tokenizer ({reason}): make it anew") from None
     backend.encode_special_tokens = True
     added = backend.get_added_tokens_decoder()
     control = {token.content: i for i, token in added.items() if token.special}

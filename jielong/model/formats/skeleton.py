@@ -16,6 +16,7 @@ from jielong.core.errors import CheckpointError
 M = TypeVar("M", bound=nn.Module)
 # Ours, Hugging Face's two, that of GGUF files, and that of torch's recurrent cells.
 _LAYER = re.compile(r"(?:(?:^|\.)(?:blocks|layers|h|blk)\.|_l)([0-9]+)(?:\.|$)")
+_MOST_CONTEXT = 2**31 - 1
 _SIZES = ("vocab_size", "width", "ffn_width", "segments")
 
 
@@ -33,6 +34,8 @@ def fault_of(sizes: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> s
         asked["n_head * head_size"] = sizes["n_head"] * sizes["head_size"]
     if sizes.get("positions") == "learned":
         asked["context"] = sizes["context"]
+    if sizes.get("context", 0) > _MOST_CONTEXT:
+        return f"context: {sizes['context']}: expected at most {_MOST_CONTEXT}"
     for name, size in asked.items():
         if size > largest:
             return f"{name}: {size}: no tensor of the weights is as large"

@@ -181,6 +181,15 @@ def test_what_ends_a_text_comes_along(tmp_path: Path, name: str, end: int | list
     assert load_assistant(tmp_path / "again").tokenizer.encode(spelled)
 
 
+def test_what_else_their_settings_say_comes_along(folder: Path, tmp_path: Path) -> None:
+    """Whatever it is: half a character has no bytes."""
+    text = json.dumps({"note": "\ud800"})
+    (folder / "generation_config.json").write_text(text, encoding="utf-8")
+    import_model(folder, tmp_path / "in")
+    said = json.loads((tmp_path / "in" / "generation_config.json").read_bytes())
+    assert said == {"note": "\ud800", "eos_token_id": 329}
+
+
 def test_an_end_that_no_row_stands_for_is_none(folder: Path) -> None:
     """It can never be chosen."""
     text = json.dumps({"eos_token_id": [-1, 336, 7]})

@@ -2,6 +2,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -137,6 +138,7 @@ def test_a_tensor_at_fault_is_named(
         ("n_layer = 2", "n_layer = 1_000_000", "n_layer: 1000000: the weights are of 2 layers"),
         ("width = 24", f"width = {2**62}", f"width: {2**62}: no tensor of the weights is as large"),
         ("ffn_width = 40", f"ffn_width = {2**62}", f"ffn_width: {2**62}: no tensor"),
+        ("context = 32", f"context = {2**64}", f"context: {2**64}: expected at most {2**31 - 1}"),
         ("segments = 0", f"segments = {2**62}", f"segments: {2**62}: no tensor"),
         ("n_head = 4", f"n_head = 4\nhead_size = {2**62}", f"n_head * head_size: {2**64}: no"),
     ],
@@ -226,6 +228,23 @@ def test_what_came_before_comes_back_too(tmp_path: Path) -> None:
 def test_an_ngram_with_another_tokenizer_is_refused(tmp_path: Path) -> None:
     save_ngram(tmp_path, NgramModel.fit([1, 2], 1, 7), tokenizer())
     with pytest.raises(CheckpointError, match="do not belong together"):
+        load_speaker(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("keys_1", np.array("x")),
+        ("keys_1", np.array([-6.0])),
+        ("counts_1", np.zeros((2, 2))),
+        ("vocab_size", np.array([7, 7])),
+    ],
+)
+def test_a_damaged_ngram_is_named(tmp_path: Path, name: str, value: np.ndarray) -> None:
+    save_ngram(tmp_path, NgramModel.fit([6, 7], 1, 300), tokenizer())
+    file = tmp_path / "model" / "ngram.npz"
+    np.savez(file, **dict(np.load(file)) | {name: value})
+    with pytest.raises(CheckpointError, match=r"ngram\.npz: not a whole n-gram file"):
         load_speaker(tmp_path)
 
 

@@ -260,6 +260,15 @@ def test_a_frame_of_unlisted_tokens_is_refused(tmp_path: Path) -> None:
             Tokenizer.load(file)
 
 
+def test_a_fault_that_spans_lines_is_told_in_one(tmp_path: Path) -> None:
+    like_gpt2().save(str(tmp_path / "tokenizer.json"))
+    content = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content | {"version": "\n"}))
+    with pytest.raises(DataError, match="not a tokenizer") as caught:
+        Tokenizer.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_broken_config_is_named(tmp_path: Path) -> None:
     like_gpt2().save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text("{", encoding="utf-8")
