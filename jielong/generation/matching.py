@@ -76,4 +76,5 @@ def ends_of(said: Mapping[str, Any]) -> list[int]:
     """The tokens that end a text by what a file of settings says; none where it does not."""
     found = said.get(ENDS)
     ends: list[Any] = found if isinstance(found, list) else [found]
-    return ends if all(type(end) is int for end in ends) else []
+    whole = [end for end in ends if type(end) is int]
+    return whole if len(whole) == len(ends) else []
