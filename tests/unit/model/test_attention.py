@@ -15,7 +15,7 @@ def test_rotation_by_hand() -> None:
     """D = 4, base 100: pair (0, 2) turns by p, pair (1, 3) by p / 10."""
     rotary = Rotary(config(width=8, n_head=2, rope=RopeConfig(base=100.0)))
     x = torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(1, 1, 1, 4)
-    turned = rotate(x, *rotary(torch.tensor([5])))[0, 0, 0]
+    turned = rotate(x, *rotary(torch.tensor([5]), 6))[0, 0, 0]
     fast, slow = 5.0, 0.5
     expected = [
         1 * math.cos(fast) - 3 * math.sin(fast),
@@ -32,7 +32,7 @@ def test_only_the_distance_of_two_positions_matters() -> None:
     q, k = torch.randn(2, 1, 1, 1, 6, generator=random)
 
     def product(i: int, j: int) -> float:
-        turned = [rotate(x, *rotary(torch.tensor([p]))) for x, p in ((q, i), (k, j))]
+        turned = [rotate(x, *rotary(torch.tensor([p]), p + 1)) for x, p in ((q, i), (k, j))]
         return float((turned[0] * turned[1]).sum())
 
     assert math.isclose(product(7, 4), product(20, 17), rel_tol=1e-5)
@@ -41,9 +41,9 @@ def test_only_the_distance_of_two_positions_matters() -> None:
 
 def test_positions_may_differ_by_row() -> None:
     rotary = Rotary(config())
-    rows = rotary(torch.tensor([[0, 1], [5, 6]]))
+    rows = rotary(torch.tensor([[0, 1], [5, 6]]), 7)
     assert rows[0].shape == (2, 1, 2, 6)
-    torch.testing.assert_close(rows[0][1, 0, 0], rotary(torch.tensor([5]))[0][0, 0])
+    torch.testing.assert_close(rows[0][1, 0, 0], rotary(torch.tensor([5]), 6)[0][0, 0])
 
 
 @pytest.mark.parametrize("size", [tiles.SIZE, 20])
@@ -54,7 +54,7 @@ def test_the_slopes_of_a_rotation(size: int, monkeypatch: pytest.MonkeyPatch) ->
     random = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, 4, 6, generator=random, dtype=torch.float64, requires_grad=True)
     for positions in (torch.arange(3), torch.tensor([[0, 1, 2], [5, 9, 10]])):
-        cos, sin = (angles.double() for angles in rotary(positions))
+        cos, sin = (angles.double() for angles in rotary(positions, 32))
         assert torch.autograd.gradcheck(lambda x, cos=cos, sin=sin: rotate(heads(x), cos, sin), x)
         alone = [
             rotate(row, cos[i % len(cos)], sin[i % len(sin)]) for i, row in enumerate(heads(x))
@@ -73,7 +73,7 @@ def test_attention_is_its_definition_head_by_head() -> None:
     layer, rotary = Attention(shape, 0), Rotary(shape)
     randomise(layer, 1)
     x = torch.randn(1, 5, 24, generator=torch.Generator().manual_seed(2))
-    cos, sin = rotary(torch.arange(5))
+    cos, sin = rotary(torch.arange(5), 5)
     sight = look(torch.zeros(1, 5, dtype=torch.long), causal=True)
     y = layer(x, (cos, sin), sight, None)
 

@@ -70,7 +70,7 @@ def test_R4_the_final_norm_is_applied_once() -> None:
     torch.nn.init.constant_(model.trunk.norm.weight, 2.0)
     x = model.trunk.embedding(ids)
     sight = look(ids, causal=True)
-    rotary = model.trunk.rotaries[0](sight.queries)
+    rotary = model.trunk.rotaries[0](sight.queries, 5)
     for block in model.trunk.blocks:
         x = block(x, rotary, sight)
     normed = 2 * x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
