@@ -120,7 +120,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - any ty
     if dataclasses.is_dataclass(hint):
         _expect(isinstance(value, Mapping), value, where, "a table of settings")
         return parse(typing.cast(type, hint), value, where)
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < 2**1023:
         return float(value)
     _expect(type(value) is hint, value, where, hint.__name__)
     return value
