@@ -68,7 +68,10 @@ class _Gate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,  # noqa: ANN401
+        dy: Tensor,
+    ) -> tuple[Tensor, None]:
         activation, slope, settings = _GATES[ctx.kind]
         (x,) = ctx.saved_tensors
         rows = x.reshape(-1, x.shape[-1])

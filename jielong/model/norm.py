@@ -39,7 +39,10 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,  # noqa: ANN401
+        dy: Tensor,
+    ) -> tuple[Tensor, Tensor, None]:
         x, gain, scale = ctx.saved_tensors
         size, scale = x.shape[-1], scale.view(-1, 1)
         rows, dy_rows = x.reshape(-1, size), dy.reshape(-1, size)

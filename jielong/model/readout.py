@@ -51,6 +51,9 @@ class _Surprisal(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,  # noqa: ANN401
+        slope: Tensor,
+    ) -> tuple[Tensor, Tensor, None]:
         dstates, dweight = ctx.saved_tensors
         return dstates * slope, dweight * slope, None
