@@ -1,8 +1,8 @@
 """The command line: parses, calls, prints. What a command does is in the rooms below.
 
 Exit codes: 0 done, 1 the input was at fault (one line on stderr), 2 wrong usage, 3 an internal
-invariant broke, 130 stopped by Ctrl-C. Heavy imports wait until a command needs them, so that
-`--help` is instant.
+invariant broke, 130 stopped by Ctrl-C, 143 by SIGTERM. Heavy imports wait until a command needs
+them, so that `--help` is instant.
 """
 
 import argparse
@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except JielongError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was saved is whole: add --resume to go on\n")
-        return 130
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(f"{stop or 'stopped; what was saved is whole: add --resume to go on'}\n")
+        return getattr(stop, "exit_code", 130)
     except BrokenPipeError:
         sys.stderr.close()
     return 0
@@ -72,6 +72,8 @@ def make_parser() -> argparse.ArgumentParser:
             stage.add_argument("recipe", type=Path, metavar="RECIPE.toml")
         stage.add_argument("overrides", nargs="*", metavar="key=value")
         stage.add_argument("--resume", action="store_true", help="go on with an unfinished run")
+        if name not in ("prepare", "tokenize", "evaluate"):
+            stage.add_argument("--resume-from", metavar="CHECKPOINT", help="go on from this one")
     chat = add("chat", "talk to a model in the terminal", _chat)
     _add_decoding(chat, max_tokens=128)
     generate = add("generate", "continue a text; prints the continuation alone", _generate)
@@ -84,6 +86,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_tokenizer(commands.add_parser("tokenizer", help=summary, description=summary))
     _add_inspection(add)
     _add_exchange(add)
+    watch = add("watch", "the curves of a run in the terminal, as it goes on", _watch)
+    watch.add_argument("run_dir", type=Path, metavar="RUN")
+    watch.add_argument("--metric", action="append", default=[], metavar="NAME", help="(repeatable)")
+    watch.add_argument("--once", action="store_true", help="draw what there is, and end")
     report = add("report", "(re)write the report page of a run", _report)
     report.add_argument("run_dir", type=Path, metavar="RUN")
     _add_data(commands)
@@ -215,7 +221,7 @@ def _stage(arguments: argparse.Namespace) -> None:
     module_name, class_name = STAGES[arguments.stage].split(":")
     module = importlib.import_module(module_name)
     config = configs.load(getattr(module, class_name), arguments.recipe, arguments.overrides)
-    path = module.run(config, resume=arguments.resume)
+    path = module.run(config, resume=getattr(arguments, "resume_from", None) or arguments.resume)
     sys.stdout.write(f"{path}\n")
 
 
@@ -338,6 +344,12 @@ def _show_mask(arguments: argparse.Namespace) -> None:
     tokenizer = commands.load(arguments.model)
     conversations = [conversation.messages for conversation in read_jsonl(arguments.file)]
     commands.show_mask(conversations, tokenizer, Console(highlight=False))
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    from jielong.core.watch import watch
+
+    watch(arguments.run_dir, arguments.metric, once=arguments.once)
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ from jielong.stages.pretrain import check_window, document_parts
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.plan import LoopConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +73,14 @@ class PPOConfig:
     average_decay: float = 0.9
     value_lr: float = 3e-4
     save_every: int = 48
+    loop: LoopConfig = dataclasses.field(default_factory=LoopConfig)
     rollout: RolloutConfig
     settings: PPOSettings = dataclasses.field(default_factory=PPOSettings)
     ptx: PtxConfig = dataclasses.field(default_factory=PtxConfig)
     optimizer: OptimizerConfig
 
 
-def run(config: PPOConfig, *, resume: bool = False) -> Path:
+def run(config: PPOConfig, *, resume: bool | str = False) -> Path:
     """Train; returns the run directory, whose model is the running average of the policy."""
     parents = {
         "init_from": open_finished(config.init_from, "sft").path,
@@ -91,7 +93,14 @@ def run(config: PPOConfig, *, resume: bool = False) -> Path:
     if config.ptx.is_on:
         check_window("ptx.window", config.ptx.window, assistant.context)
     judge = load_judge(parents["prepared"], parents["reward_run"], assistant.tokenizer)
-    run = RunDir.create(config.run_dir, stage="ppo", config=config, inputs=parents, resume=resume)
+    run = RunDir.create(
+        config.run_dir,
+        stage="ppo",
+        config=config,
+        inputs=parents,
+        resume=resume,
+        may_change=("loop",),
+    )
     torch.manual_seed(derive(config.seed, "ppo"))
     module = ActorCritic(_copy(assistant.model), _value_network(config, assistant))
     module.to(default_device()).train()
@@ -126,6 +135,8 @@ def run(config: PPOConfig, *, resume: bool = False) -> Path:
         boundary=boundary,
         state=state,
         headline="reward_mean",
+        guarded=None,  # its loss may have either sign, and says little
+        loop=config.loop,
     )
     run_training(run, learner, batches, plan, [follow, batches.after_step])
     ended = state.ended_at

@@ -117,7 +117,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_last_good_one_named(
 def test_a_first_checkpoint_has_none_before_it(run: Path) -> None:
     first = checkpoints(run)[0]
     (first / "model.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="delete that directory and start the run anew"):
+    with pytest.raises(CheckpointError, match="no checkpoint before it is whole: start the run anew"):
         verify(first)
 
 
