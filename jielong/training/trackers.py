@@ -104,8 +104,8 @@ class Hosted:
             ) from None
 
     def log(self, step: int, figures: Figures) -> None:
-        """All figures at once; a figure of its own tells the step, which may go back."""
-        self._library.log({"step": step, **figures})
+        """All figures at once, the step among them: it may go back, which some libraries refuse."""
+        self._library.log({"training_step": step, **figures})
 
     def finish(self) -> None:
         """Wait until all is written or sent."""
