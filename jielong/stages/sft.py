@@ -78,6 +78,7 @@ def run(config: SFTConfig, *, resume: bool | str = False) -> Path:
     # Read all of the user's files first: a bad line must leave no half-begun run behind.
     lexicon = Lexicon.load(prepared.path / "lexicon.json")
     rows, cut = _chat_rows(config, lexicon, assistant)
+    held_out = _held_out(config, lexicon, assistant) if config.keep_best else None
     run = RunDir.create(
         config.run_dir,
         stage="sft",
@@ -113,7 +114,7 @@ def run(config: SFTConfig, *, resume: bool | str = False) -> Path:
         save_every=config.save_every,
         headline="chat_loss",
         guarded="chat_loss",
-        held_out_loss=_held_out(config, lexicon, assistant) if config.keep_best else None,
+        held_out_loss=held_out,
         loop=config.loop,
     )
     run_training(run, learner, parts, plan)
