@@ -116,14 +116,7 @@ def run(config: PPOConfig, *, resume: bool | str = False) -> Path:
     batches = PPOBatches(actors, goal, config.rollout, config.settings, state, config.seed)
     boundary = config.rollout.steps_per_iteration
     steps = config.rollout.iterations * boundary
-    learner = Learner(
-        module,
-        _optimizers(config, module),
-        Schedule.of(config.optimizer, steps),
-        config.optimizer.clip,
-        # Apart: a value network's large first errors would else shrink the policy's steps.
-        {"": module.policy, "value": module.value},
-    )
+    learner = _learner(config, module, steps)
 
     def follow(_learner: Learner, metrics: dict[str, float]) -> None:
         if "skipped" not in metrics:
@@ -182,6 +175,17 @@ def _value_network(config: PPOConfig, assistant: Assistant) -> ScalarModel:
     value = start_from(ScalarModel(assistant.model.config), assistant.model)
     torch.nn.init.zeros_(value.score.weight)
     return value
+
+
+def _learner(config: PPOConfig, module: ActorCritic, steps: int) -> Learner:
+    return Learner(
+        module,
+        _optimizers(config, module),
+        Schedule.of(config.optimizer, steps),
+        config.optimizer.clip,
+        # Apart: a value network's large first errors would else shrink the policy's steps.
+        {"": module.policy, "value": module.value},
+    )
 
 
 def _optimizers(config: PPOConfig, module: ActorCritic) -> list[Optimizer]:

@@ -78,8 +78,9 @@ def latest(run: Path) -> Path:
 
 def best(run: Path) -> Path | None:
     """The checkpoint with the least held-out loss, the older of two that are equal."""
-    losses = {path: _held_out_loss(path) for path in checkpoints(run)}
-    return min((p for p in losses if losses[p] is not None), key=lambda p: losses[p], default=None)
+    found = [(_held_out_loss(path), path) for path in checkpoints(run)]
+    measured = [(loss, path) for loss, path in found if loss is not None]
+    return min(measured, key=lambda pair: pair[0])[1] if measured else None
 
 
 def resume(run: Path, learner: Learner, name: str | None = None) -> dict[str, Any]:

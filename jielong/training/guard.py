@@ -62,8 +62,10 @@ class Guard:
 
     def recall(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Know the losses of the steps before a resumed run, from its log."""
+        name = self.name
         self._losses.clear()
-        self._losses.extend(line[self.name] for line in lines if self.name in line)
+        if name is not None:
+            self._losses.extend(line[name] for line in lines if name in line)
 
     def check(self, step: int, metrics: Mapping[str, float]) -> None:
         """Look at the loss of `step` (from 0); raises `TrainingDivergedError`."""

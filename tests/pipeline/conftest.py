@@ -52,14 +52,14 @@ def signal_when(
         text=True,
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not ready():
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline, "it never came so far"
             time.sleep(0.002)
         time.sleep(pause_s)
         process.send_signal(number)
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=300)
     finally:
         process.kill()
         process.wait()
