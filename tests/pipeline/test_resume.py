@@ -164,11 +164,11 @@ def test_a_damaged_checkpoint_is_refused_and_the_command_that_goes_on_is_named(
 def test_a_disk_that_fills_up_ends_a_run_in_one_line_and_it_goes_on(
     chain: Path, tmp_path: Path, repository: Path
 ) -> None:
-    """On a real file system of 5 MB, which only the command sees, in a name space of its own."""
+    """On a real file system of 4 MB, which only the command sees, in a name space of its own."""
     space = ["unshare", "-rm", "sh", "-c"]
     disk, kept, straight = tmp_path / "disk", tmp_path / "kept", tmp_path / "straight"
     disk.mkdir()
-    mount = f"mount -t tmpfs -o size=5m tmpfs {disk}"
+    mount = f"mount -t tmpfs -o size=4m tmpfs {disk}"
     if shutil.which("unshare") is None or subprocess.run([*space, mount], check=False).returncode:
         pytest.skip("this machine allows no mount name space")
     common = command("pretrain", chain, repository)
