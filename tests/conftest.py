@@ -16,6 +16,11 @@ settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--kills 20` is for a night: tests/pipeline/test_resume.py kills each stage that often."""
+    parser.addoption("--kills", type=int, default=1, help="how often a run is killed and resumed")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
     """A job in the background is started with Ctrl-C ignored, and its children inherit that."""

@@ -1,8 +1,8 @@
 """The command line: parses, calls, prints. What a command does is in the rooms below.
 
 Exit codes: 0 done, 1 the input was at fault (one line on stderr), 2 wrong usage, 3 an internal
-invariant broke, 130 stopped by Ctrl-C. Heavy imports wait until a command needs them, so that
-`--help` is instant.
+invariant broke, 130 stopped by Ctrl-C, 143 by SIGTERM. Heavy imports wait until a command needs
+them, so that `--help` is instant.
 """
 
 import argparse
@@ -23,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except JielongError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was saved is whole: add --resume to go on\n")
-        return 130
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(f"{stop or 'stopped; what was saved is whole: add --resume to go on'}\n")
+        return getattr(stop, "exit_code", 130)
     except BrokenPipeError:
         sys.stderr.close()
     return 0

@@ -39,6 +39,12 @@ def add_commands(add: Add) -> None:
             stage.add_argument("recipe", type=Path, metavar="RECIPE.toml")
         stage.add_argument("overrides", nargs="*", metavar="key=value")
         stage.add_argument("--resume", action="store_true", help="go on with an unfinished run")
+        if name not in ("prepare", "tokenize", "evaluate", "ladder"):
+            stage.add_argument("--resume-from", metavar="CHECKPOINT", help="go on from this one")
+    watch = add("watch", "the curves of a run in the terminal, as it goes on", _watch)
+    watch.add_argument("run_dir", type=Path, metavar="RUN")
+    watch.add_argument("--metric", action="append", default=[], metavar="NAME", help="(repeatable)")
+    watch.add_argument("--once", action="store_true", help="draw what there is, and end")
     report = add("report", "(re)write the report page of a run", _report)
     report.add_argument("run_dir", type=Path, metavar="RUN")
 
@@ -61,7 +67,7 @@ def _stage(arguments: argparse.Namespace) -> None:
     module_name, class_name = STAGES[arguments.stage].split(":")
     module = importlib.import_module(module_name)
     config = configs.load(getattr(module, class_name), arguments.recipe, arguments.overrides)
-    path = module.run(config, resume=arguments.resume)
+    path = module.run(config, resume=getattr(arguments, "resume_from", None) or arguments.resume)
     sys.stdout.write(f"{path}\n")
 
 
@@ -101,3 +107,9 @@ def _report(arguments: argparse.Namespace) -> None:
     from jielong.evaluation.report import write_report
 
     sys.stdout.write(f"{write_report(arguments.run_dir)}\n")
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    from jielong.core.watch import watch
+
+    watch(arguments.run_dir, arguments.metric, once=arguments.once)

@@ -56,6 +56,14 @@ class TrainingDivergedError(JielongError):
     """A loss or gradient is not finite; the last checkpoint is intact."""
 
 
+class StoppedError(KeyboardInterrupt):
+    """A signal ended a run at a place that it goes on from; the message says how."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
 class InvariantError(JielongError):
     """An identity that must hold by construction does not: a bug of ours, or broken hardware."""
 

@@ -28,13 +28,17 @@ class Task:
         """Move on by `steps`; `note` replaces the text at the right."""
         self.bar.update(self.task, advance=steps, note=note)
 
+    def go_back(self, done: float) -> None:
+        """Show that only `done` steps are made."""
+        self.bar.update(self.task, completed=int(done))
+
 
 @contextmanager
 def progress(description: str, total: float, done: float = 0) -> Iterator[Task]:
     """A progress bar with elapsed and remaining time; one line at the end when not a terminal."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TimeElapsedColumn(),
         Remaining(),

@@ -28,6 +28,7 @@ from jielong.core.files import (
 from jielong.core.resources import peak_rss_bytes
 
 MANIFEST, CONFIG = "manifest.json", "config.toml"
+METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 
 
 @dataclass
@@ -38,6 +39,7 @@ class RunDir:
     manifest: dict[str, Any] = field(default_factory=dict)
     started_s: float = field(default_factory=time.monotonic)
     earlier_s: float = 0.0
+    resume_from: str | None = None
 
     @classmethod
     def create(
@@ -47,12 +49,13 @@ class RunDir:
         stage: str,
         config: Any,  # noqa: ANN401 - any config dataclass
         inputs: Mapping[str, Path] | None = None,
-        resume: bool = False,
+        resume: bool | str = False,
         may_change: Collection[str] = (),
     ) -> "RunDir":
         """Start a run in a new directory, or take up an unfinished one again.
 
-        Settings named in `may_change` may be others when the run is resumed.
+        `resume` may name the checkpoint to go on from, when that is not to be the newest. Settings
+        named in `may_change` may be others when the run is resumed.
         Raises `RunDirectoryError` when the directory holds a run and `resume` is not asked for,
         when the run to resume is finished, or when it was started with another configuration.
         """
@@ -60,9 +63,10 @@ class RunDir:
         text = configs.dumps(config)
         inputs = dict(inputs or {})
         if (path / MANIFEST).exists():
-            run = cls._reopen(path, stage, inputs, resume)
+            run = cls._reopen(path, stage, inputs, bool(resume))
             _check_same(path, text, may_change)
             remove_unfinished(path)
+            run.resume_from = resume if isinstance(resume, str) else None
             return run
         # A start that was killed leaves the configuration, or half of it, and nothing else. Files
         # that are no run's are the user's: none of them is touched.
@@ -114,19 +118,33 @@ class RunDir:
     @property
     def metrics_path(self) -> Path:
         """Where `log` writes."""
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`; units are in the keys."""
         append_line(self.metrics_path, json.dumps(metrics, ensure_ascii=False))
 
-    def truncate_metrics(self, step: int) -> None:
-        """Drop the lines of steps after `step`, which a resumed run will write again."""
-        if self.metrics_path.exists():
-            kept = [m for m in read_metrics(self.path) if m.get("step", 0) <= step]
-            text = "".join(json.dumps(m, ensure_ascii=False) + "\n" for m in kept)
-            write_atomic(self.metrics_path, text)
-            self.earlier_s = sum(m.get("step_s", 0.0) for m in kept)
+    def sample(self, values: Mapping[str, Any]) -> None:
+        """Append one line to `samples.jsonl`: what the model wrote at a step."""
+        append_line(self.path / SAMPLES, json.dumps(values, ensure_ascii=False))
+
+    def note(self, values: Mapping[str, Any]) -> None:
+        """Put something into the manifest while the run goes on."""
+        self.manifest.update(values)
+        self._write()
+
+    def truncate_logs(self, step: int) -> list[dict[str, Any]]:
+        """Drop the lines of steps after `step`, which the run will write again.
+
+        Returns the lines of `metrics.jsonl` that are left.
+        """
+        left: dict[str, list[dict[str, Any]]] = {METRICS: [], SAMPLES: []}
+        for name in left:
+            if (self.path / name).exists():
+                left[name] = [m for m in read_lines(self.path / name) if m.get("step", 0) <= step]
+                text = "".join(json.dumps(m, ensure_ascii=False) + "\n" for m in left[name])
+                write_atomic(self.path / name, text)
+        return left[METRICS]
 
     def finish(self, derived: Mapping[str, Any] | None = None) -> None:
         """Mark the run as whole; record what it derived, its wall time and its peak memory.
@@ -214,8 +232,12 @@ def open_finished(path: Path | str, stage: str) -> RunDir:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a run's `metrics.jsonl` (a line cut by a kill is left out)."""
-    file = path / "metrics.jsonl"
+    """All whole lines of a run's `metrics.jsonl`."""
+    return read_lines(path / METRICS)
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """All whole lines of a log, if there is one (a line cut by a kill is left out)."""
     if not file.exists():
         return []
     lines = []

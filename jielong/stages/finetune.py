@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.plan import LoopConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ class FinetuneConfig:
     lm_weight: float = 0.5
     dropout: float = 0.1
     save_every: int = 500
+    loop: LoopConfig = field(default_factory=LoopConfig)
     optimizer: OptimizerConfig
 
     def __post_init__(self) -> None:
@@ -78,7 +80,7 @@ class FinetuneConfig:
             raise ValueError(f"kind: {self.kind!r}: a prepared run has 'classification' only")
 
 
-def run(config: FinetuneConfig, *, resume: bool = False) -> Path:
+def run(config: FinetuneConfig, *, resume: bool | str = False) -> Path:
     """Fine-tune, then answer the held-out examples; returns the run directory."""
     base = open_finished(config.init_from, "pretrain")
     given = {name: getattr(config, name) for name in ("train", "test", "prepared")}
@@ -96,6 +98,7 @@ def run(config: FinetuneConfig, *, resume: bool = False) -> Path:
         config=config,
         inputs={"init_from": base.path} | inputs,
         resume=resume,
+        may_change=("loop",),
     )
     cut = sum(example.is_cut for example in (*encoded, *held_out))
     if cut:
@@ -116,7 +119,7 @@ def run(config: FinetuneConfig, *, resume: bool = False) -> Path:
         config.optimizer.clip,
     )
     pad = assistant.tokenizer.special.pad
-    plan = Plan(steps=steps, save_every=config.save_every)
+    plan = Plan(steps=steps, save_every=config.save_every, loop=config.loop)
     run_training(run, learner, _batches(config, encoded, pad), plan)
     answers = [labels[number] for number in answer(model, held_out, pad)]
     found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)

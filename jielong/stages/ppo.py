@@ -33,6 +33,7 @@ from jielong.stages.pretrain import check_window, document_parts
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.plan import LoopConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +73,14 @@ class PPOConfig:
     average_decay: float = 0.9
     value_lr: float = 3e-4
     save_every: int = 48
+    loop: LoopConfig = dataclasses.field(default_factory=LoopConfig)
     rollout: RolloutConfig
     settings: PPOSettings = dataclasses.field(default_factory=PPOSettings)
     ptx: PtxConfig = dataclasses.field(default_factory=PtxConfig)
     optimizer: OptimizerConfig
 
 
-def run(config: PPOConfig, *, resume: bool = False) -> Path:
+def run(config: PPOConfig, *, resume: bool | str = False) -> Path:
     """Train; returns the run directory, whose model is the running average of the policy."""
     parents = {
         "init_from": open_finished(config.init_from, "sft").path,
@@ -91,7 +93,14 @@ def run(config: PPOConfig, *, resume: bool = False) -> Path:
     if config.ptx.is_on:
         check_window("ptx.window", config.ptx.window, assistant.context)
     judge = load_judge(parents["prepared"], parents["reward_run"], assistant.tokenizer)
-    run = RunDir.create(config.run_dir, stage="ppo", config=config, inputs=parents, resume=resume)
+    run = RunDir.create(
+        config.run_dir,
+        stage="ppo",
+        config=config,
+        inputs=parents,
+        resume=resume,
+        may_change=("loop",),
+    )
     torch.manual_seed(derive(config.seed, "ppo"))
     module = ActorCritic(_copy(assistant.model), _value_network(config, assistant))
     module.to(default_device()).train()
@@ -107,14 +116,7 @@ def run(config: PPOConfig, *, resume: bool = False) -> Path:
     batches = PPOBatches(actors, goal, config.rollout, config.settings, state, config.seed)
     boundary = config.rollout.steps_per_iteration
     steps = config.rollout.iterations * boundary
-    learner = Learner(
-        module,
-        _optimizers(config, module),
-        Schedule.of(config.optimizer, steps),
-        config.optimizer.clip,
-        # Apart: a value network's large first errors would else shrink the policy's steps.
-        {"": module.policy, "value": module.value},
-    )
+    learner = _learner(config, module, steps)
 
     def follow(_learner: Learner, metrics: dict[str, float]) -> None:
         if "skipped" not in metrics:
@@ -126,6 +128,8 @@ def run(config: PPOConfig, *, resume: bool = False) -> Path:
         boundary=boundary,
         state=state,
         headline="reward_mean",
+        guarded=None,  # its loss may have either sign, and says little
+        loop=config.loop,
     )
     run_training(run, learner, batches, plan, [follow, batches.after_step])
     ended = state.ended_at
@@ -171,6 +175,17 @@ def _value_network(config: PPOConfig, assistant: Assistant) -> ScalarModel:
     value = start_from(ScalarModel(assistant.model.config), assistant.model)
     torch.nn.init.zeros_(value.score.weight)
     return value
+
+
+def _learner(config: PPOConfig, module: ActorCritic, steps: int) -> Learner:
+    return Learner(
+        module,
+        _optimizers(config, module),
+        Schedule.of(config.optimizer, steps),
+        config.optimizer.clip,
+        # Apart: a value network's large first errors would else shrink the policy's steps.
+        {"": module.policy, "value": module.value},
+    )
 
 
 def _optimizers(config: PPOConfig, module: ActorCritic) -> list[Optimizer]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from jielong.core.config import check_positive
 from jielong.core.device import default_device
@@ -15,13 +16,18 @@ from jielong.core.errors import ConfigError
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.core.seeds import derive
 from jielong.data.shards import Shard
-from jielong.generation.loading import make_model, save_model
+from jielong.generation.loading import Trained, make_model, save_model
 from jielong.model.config import ModelConfig, Objective
+from jielong.model.sizes import TRAINING, forward_flops
+from jielong.stages.held_out import held_out_loss
 from jielong.stages.lessons import CorruptionConfig, Lesson, causal, lesson, window_parts
+from jielong.stages.samples import SampleConfig, sampler
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.plan import LoopConfig
+from jielong.training.speed import Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +36,8 @@ class PretrainConfig:
 
     `objective` is what is learned from them: the next token ("causal"), tokens that were hidden
     ("masked", with a model that reads both ways), the rest after a first part that is read both
-    ways ("prefix"), or after one that another stack of blocks reads ("encoder_decoder").
+    ways ("prefix"), or after one that another stack of blocks reads ("encoder_decoder"). With
+    `keep_best` the loss on held-out text is measured at each checkpoint, and the best one is kept.
     """
 
     run_dir: str
@@ -41,6 +48,9 @@ class PretrainConfig:
     batch: int
     window: int = 256
     save_every: int = 500
+    keep_best: bool = False
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    samples: SampleConfig = field(default_factory=SampleConfig)
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
     model: ModelConfig
     optimizer: OptimizerConfig
@@ -64,6 +74,8 @@ class PretrainConfig:
                 f"model.objective: {self.model.objective!r}: leave it out: the recipe's own "
                 f"objective, here {self.objective!r}, tells it"
             )
+        if self.samples.every and self.objective == "masked":
+            raise ValueError("samples.every: a masked model continues no text: leave it out")
         if self.model.bidirectional and self.objective != "masked":
             raise ValueError(
                 f"model.bidirectional: true: with the objective {self.objective!r} the model would "
@@ -84,11 +96,16 @@ class PretrainConfig:
         return with_vocabulary(told, tokenizer)
 
 
-def run(config: PretrainConfig, *, resume: bool = False) -> Path:
+def run(config: PretrainConfig, *, resume: bool | str = False) -> Path:
     """Train from random weights; returns the run directory with its finished model."""
     data = open_finished(config.data, "tokenize")
     run = RunDir.create(
-        config.run_dir, stage="pretrain", config=config, inputs={"data": data.path}, resume=resume
+        config.run_dir,
+        stage="pretrain",
+        config=config,
+        inputs={"data": data.path},
+        resume=resume,
+        may_change=("loop",),
     )
     tokenizer = Tokenizer.load(data.path)
     torch.manual_seed(derive(config.seed, "weights"))
@@ -101,11 +118,17 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     )
     names = [f"phase-{name}" for name in data.manifest.get("phases", ())] or ["train"]
     phases = [Shard.load(data.path / f"{name}.npz").tokens for name in names]
-    documents = curriculum(
-        phases, config, lesson(config.objective, config.window, config.corruption, tokenizer)
+    taught = lesson(config.objective, config.window, config.corruption, tokenizer)
+    documents = curriculum(phases, config, taught)
+    plan = Plan(
+        steps=config.steps,
+        save_every=config.save_every,
+        held_out_loss=_held_out(config, data.path, model, taught) if config.keep_best else None,
+        work=_work(config, model.config),
+        loop=config.loop,
     )
-    plan = Plan(steps=config.steps, save_every=config.save_every)
-    run_training(run, learner, lambda step: [documents(step)], plan)
+    hooks = sampler(config.samples, run, Trained("", model, tokenizer), config.seed)
+    run_training(run, learner, lambda step: [documents(step)], plan, hooks)
     found = totals(run.path) | save_model(run.path, model, tokenizer)
     run.finish(found)
     return run.path
@@ -118,6 +141,22 @@ def with_vocabulary(shape: ModelConfig, tokenizer: Tokenizer) -> ModelConfig:
     return dataclasses.replace(
         shape, vocab_size=tokenizer.vocab_size, turn_ids=shape.turn_ids or turns
     )
+
+
+def _held_out(
+    config: PretrainConfig, data: Path, model: nn.Module, lesson: Lesson
+) -> Callable[[], float]:
+    tokens = Shard.load(data / "valid.npz").tokens
+    seed = derive(config.seed, "held out")
+    return held_out_loss(model, window_parts(tokens, lesson, config.batch, seed))
+
+
+def _work(config: PretrainConfig, shape: ModelConfig) -> Work | None:
+    """What a step computes; unknown where each row is cut at another place."""
+    if config.objective == "encoder_decoder":
+        return None
+    tokens = config.batch * config.window
+    return Work(tokens, TRAINING * forward_flops(shape, config.window) * tokens)
 
 
 def check_window(name: str, window: int, context: int) -> None:

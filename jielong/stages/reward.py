@@ -1,7 +1,7 @@
 """Reward: sample answers from an SFT model, have them ranked, learn to score as people would."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from jielong.tokenizer.chat_template import render
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.plan import LoopConfig
 
 RANKINGS = "rankings.jsonl"
 FEW_COMPARISONS = 2000
@@ -63,6 +64,7 @@ class RewardConfig:
     epochs: int = 1
     fit_prompts: int = 300
     save_every: int = 50
+    loop: LoopConfig = field(default_factory=LoopConfig)
     optimizer: OptimizerConfig
 
     def __post_init__(self) -> None:
@@ -78,7 +80,7 @@ class RewardConfig:
             )
 
 
-def run(config: RewardConfig, *, resume: bool = False) -> Path:
+def run(config: RewardConfig, *, resume: bool | str = False) -> Path:
     """Collect rankings, train; returns the run directory with rankings, judge and model."""
     parents = {
         "init_from": open_finished(config.init_from, "sft").path,
@@ -88,7 +90,14 @@ def run(config: RewardConfig, *, resume: bool = False) -> Path:
     inputs = parents | ({"rankings": Path(config.rankings)} if config.rankings else {})
     # Read the user's file first: a bad line must leave no half-begun run behind.
     own = usable(Path(config.rankings)) if config.rankings else None
-    run = RunDir.create(config.run_dir, stage="reward", config=config, inputs=inputs, resume=resume)
+    run = RunDir.create(
+        config.run_dir,
+        stage="reward",
+        config=config,
+        inputs=inputs,
+        resume=resume,
+        may_change=("loop",),
+    )
     assistant = load_assistant(parents["init_from"])
     rankings = _rankings(config, run.path, assistant, parents, own)
     torch.manual_seed(derive(config.seed, "reward"))
@@ -104,7 +113,7 @@ def run(config: RewardConfig, *, resume: bool = False) -> Path:
         Schedule.of(config.optimizer, steps),
         config.optimizer.clip,
     )
-    plan = Plan(steps=steps, save_every=config.save_every)
+    plan = Plan(steps=steps, save_every=config.save_every, loop=config.loop)
     run_training(run, learner, lambda step: [Part([batches(step)], ranking_loss)], plan)
     mean, deviation = _calibrate(model, assistant.tokenizer, parents["prepared"])
     found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)

@@ -1,5 +1,6 @@
 """SFT: teach a base model to answer from demonstrations, without forgetting the language."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
 from jielong.generation.loading import Assistant, load_assistant, save_model
 from jielong.objectives.language_model import TokenBatch, next_token_loss
+from jielong.stages.held_out import held_out_loss
 from jielong.stages.pretrain import check_window, document_parts
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.plan import LoopConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,8 @@ class SFTConfig:
     `families` are shares of the task mixture; `conversations` the user's own JSONL files, which
     make up `own_share` of all conversations. A step sees `batch` conversations in rows of at most
     `longest` tokens, `packed` several to a row, and `document_batch` windows of plain text, whose
-    mean loss weighs `document_weight`.
+    mean loss weighs `document_weight`. With `keep_best` the loss on held-out conversations of the
+    families is measured at each checkpoint, and the best one is kept.
     """
 
     run_dir: str
@@ -48,6 +52,8 @@ class SFTConfig:
     conversations: tuple[str, ...] = ()
     own_share: float = 0.5
     save_every: int = 500
+    keep_best: bool = False
+    loop: LoopConfig = field(default_factory=LoopConfig)
     optimizer: OptimizerConfig
 
     def __post_init__(self) -> None:
@@ -56,9 +62,11 @@ class SFTConfig:
         check_positive(self, "document_batch", "document_window")
         if not self.families and not self.conversations:
             raise ValueError("families: empty, and no conversations: give at least one of the two")
+        if self.keep_best and not self.families:
+            raise ValueError("keep_best: measured on families, and there are none: leave it out")
 
 
-def run(config: SFTConfig, *, resume: bool = False) -> Path:
+def run(config: SFTConfig, *, resume: bool | str = False) -> Path:
     """Fine-tune; returns the run directory with its finished model."""
     base = open_finished(config.init_from, "pretrain")
     data = open_finished(config.data, "tokenize")
@@ -68,8 +76,17 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
     assistant = load_assistant(base.path)
     check_window("document_window", config.document_window, assistant.context)
     # Read all of the user's files first: a bad line must leave no half-begun run behind.
-    rows, cut = _chat_rows(config, Lexicon.load(prepared.path / "lexicon.json"), assistant)
-    run = RunDir.create(config.run_dir, stage="sft", config=config, inputs=inputs, resume=resume)
+    lexicon = Lexicon.load(prepared.path / "lexicon.json")
+    rows, cut = _chat_rows(config, lexicon, assistant)
+    held_out = _held_out(config, lexicon, assistant) if config.keep_best else None
+    run = RunDir.create(
+        config.run_dir,
+        stage="sft",
+        config=config,
+        inputs=inputs,
+        resume=resume,
+        may_change=("loop",),
+    )
     if cut.exchanges:
         say(cut.describe(rows.longest))
     torch.manual_seed(derive(config.seed, "sft"))
@@ -90,10 +107,16 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
     )
 
     def parts(step: int) -> list[Part]:
-        chat = Part([_on_device(batch) for batch in rows(step)], next_token_loss, 1.0, "chat")
-        return [chat, documents(step)] if config.document_weight else [chat]
+        return [_chat(rows, step), *([documents(step)] if config.document_weight else [])]
 
-    plan = Plan(steps=config.steps, save_every=config.save_every, headline="chat_loss")
+    plan = Plan(
+        steps=config.steps,
+        save_every=config.save_every,
+        headline="chat_loss",
+        guarded="chat_loss",
+        held_out_loss=held_out,
+        loop=config.loop,
+    )
     run_training(run, learner, parts, plan)
     found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
     run.finish(found | {"cut_exchanges": cut.exchanges, "cut_answers": cut.answers})
@@ -118,6 +141,20 @@ def _chat_rows(config: SFTConfig, lexicon: Lexicon, assistant: Assistant) -> tup
         assistant.tokenizer, conversation, config.batch, longest, config.seed, config.packed
     )
     return rows, cut
+
+
+def _held_out(config: SFTConfig, lexicon: Lexicon, assistant: Assistant) -> Callable[[], float]:
+    """Measures the loss on conversations about words of the dev side."""
+    talks = mixture(lexicon, "dev", config.families, config.seed)
+    longest = min(config.longest, assistant.context)
+    rows = ChatRows(
+        assistant.tokenizer, talks.conversation, config.batch, longest, config.seed, config.packed
+    )
+    return held_out_loss(assistant.model, lambda step: _chat(rows, step))
+
+
+def _chat(rows: ChatRows, step: int) -> Part:
+    return Part([_on_device(batch) for batch in rows(step)], next_token_loss, 1.0, "chat")
 
 
 def _on_device(rows: Rows) -> TokenBatch:

@@ -2,10 +2,12 @@
 
 `checkpoints/step-000500/` holds `model.safetensors`, `training.safetensors` (optimizer state and
 random generators) and `state.json` (counters, and the hashes of all three). The directory is
-written under a temporary name, synced, then renamed: one that has its final name is complete.
-Nothing is ever unpickled.
+written under a temporary name, synced, then renamed: one that has its final name is complete. One
+that is to go is renamed first, for a kill must not leave half of it either. Nothing is ever
+unpickled.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -17,8 +19,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from jielong.core.errors import CheckpointError
-from jielong.core.files import sha256_file, sha256_json, sync_directory, write_atomic
+from jielong.core.errors import CheckpointError, RunDirectoryError
+from jielong.core.files import new_folder, removing, sha256_file, sha256_json
+from jielong.core.progress import say
+from jielong.core.run_dir import open_run
 from jielong.training.learner import Learner
 
 FOLDER = "checkpoints"
@@ -26,30 +30,36 @@ MODEL, TRAINING, STATE = "model.safetensors", "training.safetensors", "state.jso
 
 
 def save_checkpoint(
-    run: Path, learner: Learner, extra: Mapping[str, Any] | None = None, keep: int = 2
+    run: Path,
+    learner: Learner,
+    extra: Mapping[str, Any] | None = None,
+    keep: int = 2,
+    held_out_loss: float | None = None,
 ) -> Path:
-    """Write the learner's state as `run/checkpoints/step-NNNNNN` and drop all but the last `keep`.
+    """Write the learner's state as `run/checkpoints/step-NNNNNN`; then drop what need not stay.
 
-    `extra` is further plain state of the stage (numbers, lists), given back by `resume`.
+    The last `keep` stay, and the one with the least `held_out_loss`. `extra` is further plain state
+    of the stage (numbers, lists), given back by `resume`.
     """
     final = run / FOLDER / f"step-{learner.step:06d}"
     if final.exists():  # a step has one state: what was saved at it already is this
         return final
-    temporary = final.with_name(f".{final.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        write_atomic(temporary / MODEL, save(_contiguous(learner.module.state_dict())))
-        write_atomic(temporary / TRAINING, save(_training_tensors(learner)))
-        state: dict[str, Any] = {"step": learner.step, "extra": dict(extra or {})}
-        hashes = {name: sha256_file(temporary / name) for name in (MODEL, TRAINING)}
+    for left in final.parent.glob(".*"):  # by a kill
+        shutil.rmtree(left, ignore_errors=True)
+    state: dict[str, Any] = {"step": learner.step, "extra": dict(extra or {})}
+    if held_out_loss is not None:
+        state["held_out_loss"] = held_out_loss
+    with new_folder(final) as folder:
+        hashes = {
+            MODEL: _write(folder / MODEL, learner.module.state_dict()),
+            TRAINING: _write(folder / TRAINING, _training_tensors(learner)),
+        }
         state["sha256"] = hashes | {STATE: sha256_json(state)}
-        write_atomic(temporary / STATE, json.dumps(state, indent=1) + "\n")
-        temporary.rename(final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    sync_directory(final.parent)
-    for old in checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
+        (folder / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    found = checkpoints(run)
+    for old in set(found) - {*found[-keep:], best(run)}:
+        with removing(old):
+            pass
     return final
 
 
@@ -66,16 +76,30 @@ def latest(run: Path) -> Path:
     return found[-1]
 
 
-def resume(run: Path, learner: Learner) -> dict[str, Any]:
-    """Put the learner back where the newest checkpoint left it; returns the stage's `extra` state.
+def best(run: Path) -> Path | None:
+    """The checkpoint with the least held-out loss, the older of two that are equal."""
+    found = [(_held_out_loss(path), path) for path in checkpoints(run)]
+    measured = [(loss, path) for loss, path in found if loss is not None]
+    return min(measured, key=lambda pair: pair[0])[1] if measured else None
 
-    With no checkpoint yet the learner is left as it is (step 0). Raises `CheckpointError`, naming
-    the last good one, when a file is missing, cut or altered.
+
+def resume(run: Path, learner: Learner, name: str | None = None) -> dict[str, Any]:
+    """Put the learner back where a checkpoint left it; returns the stage's `extra` state.
+
+    That is the newest one, or the one called `name`: those after it are then removed, for the steps
+    that led there will be made again. With no checkpoint yet the learner is left as it is (step 0).
+    Raises `CheckpointError`, naming the last good one, when a file is missing, cut or altered: to
+    go on from another one than the newest is for the user to say.
     """
-    if not checkpoints(run):
+    if not checkpoints(run) and name is None:
         return {}
-    path = latest(run)
+    path = latest(run) if name is None else _called(run, name)
     state = verify(path)
+    for later in checkpoints(run):
+        if _order(later) > _order(path):
+            say(f"{later}: removed, to go on from {path.name}")
+            with removing(later):
+                pass
     learner.module.load_state_dict(load((path / MODEL).read_bytes()))
     _restore_training(learner, load((path / TRAINING).read_bytes()))
     learner.step = state["step"]
@@ -93,6 +117,14 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 def verify(path: Path) -> dict[str, Any]:
     """Check every file of a checkpoint against its recorded hash; returns its `state.json`."""
+    state, fault = _read(path)
+    if fault:
+        raise CheckpointError(f"{fault}: {_fallback(path)}")
+    return state
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str]:
+    """A checkpoint's state, and what is wrong with it ("" is nothing)."""
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
         expected = state.pop("sha256")
@@ -100,25 +132,54 @@ def verify(path: Path) -> dict[str, Any]:
         found[STATE] = sha256_json(state)
         wrong = [name for name in found if found[name] != expected[name]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}): {_fallback(path)}") from None
+        return {}, f"{path}: damaged ({error})"
     if wrong:
-        raise CheckpointError(
-            f"{path / wrong[0]}: cut short or altered (its SHA-256 is not the recorded one): "
-            f"{_fallback(path)}"
-        )
-    return state
+        return {}, f"{path / wrong[0]}: cut short or altered (its SHA-256 is not the recorded one)"
+    return state, ""
 
 
 def _fallback(path: Path) -> str:
-    earlier = [c.name for c in checkpoints(path.parent.parent) if _order(c) < _order(path)]
-    if earlier:
-        return f"delete that directory to go on from {earlier[-1]}"
-    return "delete that directory and start the run anew"
+    """How to go on when this checkpoint is damaged: from the newest whole one before it."""
+    run = path.parent.parent
+    for earlier in reversed(checkpoints(run)):
+        if _order(earlier) < _order(path) and not _read(earlier)[1]:
+            return f"to go on from {earlier.name}: {_command(run)} --resume-from {earlier.name}"
+    return "no checkpoint before it is whole: start the run anew in another run_dir"
+
+
+def _command(run: Path) -> str:
+    try:
+        return f"jielong {open_run(run).manifest['stage']} {run / 'config.toml'}"
+    except (RunDirectoryError, KeyError):
+        return "the same command with"
+
+
+def _called(run: Path, name: str) -> Path:
+    found = {path.name: path for path in checkpoints(run)}
+    if name not in found:
+        raise CheckpointError(
+            f"{run / FOLDER / name}: no such checkpoint: choose one of {', '.join(found) or 'none'}"
+        )
+    return found[name]
+
+
+def _held_out_loss(path: Path) -> float | None:
+    try:
+        return json.loads((path / STATE).read_text(encoding="utf-8"))["held_out_loss"]
+    except (OSError, ValueError, KeyError, TypeError):  # not measured, or damaged
+        return None
 
 
 def _order(path: Path) -> tuple[int, str]:
     """By step, also when a run has more steps than the name has zeros for."""
     return len(path.name), path.name
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write one file; returns the hash of what was meant, which a bad disk cannot follow."""
+    data = save(_contiguous(tensors))
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -34,23 +34,36 @@ def jielong(
     return done
 
 
-def kill_when(ready: Callable[[], bool], *arguments: str | Path) -> None:
-    """Start a command, wait until `ready`, and end it as a power cut would."""
+def signal_when(
+    ready: Callable[[], bool],
+    *arguments: str | Path,
+    number: int = signal.SIGKILL,
+    pause_s: float = 0.0,
+) -> tuple[int, str]:
+    """Start a command, wait until `ready` and `pause_s` more, send it a signal.
+
+    SIGKILL ends it as a power cut would. Returns its exit status and what it said on stderr.
+    """
     process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not ready():
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline, "it never came so far"
             time.sleep(0.002)
+        time.sleep(pause_s)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=300)
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
+    return process.returncode, said
 
 
 @contextlib.contextmanager

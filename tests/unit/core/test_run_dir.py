@@ -189,7 +189,7 @@ def test_metrics_survive_a_cut_line(tmp_path: Path, source: Path) -> None:
     with run.metrics_path.open("a") as file:
         file.write('{"step": 4, "lo')  # a kill in the middle of a line
     assert [metrics["step"] for metrics in read_metrics(run.path)] == [1, 2, 3]
-    run.truncate_metrics(2)
+    run.truncate_logs(2)
     run.log({"step": 3})
     assert [metrics["step"] for metrics in read_metrics(run.path)] == [1, 2, 3]
     assert read_metrics(run.path)[0] == {"step": 1, "loss": 0.125, "note": "第一\u2028行"}

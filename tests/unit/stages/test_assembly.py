@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from jielong.core.errors import ConfigError
+from jielong.core.errors import ConfigError, TrainingDivergedError
 from jielong.core.run_dir import RunDir, open_run, read_metrics
 from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
@@ -22,6 +22,7 @@ from jielong.stages.ppo_batches import RolloutConfig
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.chat_template import render
 from jielong.training.checkpoint import latest, load_weights
+from jielong.training.learner import Learner, Part
 from jielong.training.optimizers import OptimizerConfig
 from tests.tiny import config
 
@@ -263,3 +264,25 @@ def test_C1_a_ppo_run_that_was_cut_is_the_straight_run(
     assert final == open_run(straight).manifest["final"]
     assert final["beta"] != 0.1
     assert (final["ptx_weight"] > 0) == bool(ratio)
+
+
+def test_a_ppo_run_that_diverges_begins_an_iteration_again(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step 6 fails once: steps 5 and 6 are left out, though step 5 samples for its iteration."""
+    update, failures = Learner.update, [TrainingDivergedError("step 6: as if: lower the rate")]
+
+    def failing(self: Learner, *parts: Part) -> dict[str, float]:
+        if self.step == 5 and failures:
+            raise failures.pop()
+        return update(self, *parts)
+
+    monkeypatch.setattr(Learner, "update", failing)
+    rollout = RolloutConfig(iterations=2, batch=8, minibatch=4, max_tokens=6)
+    run = ppo.run(ppo_config(top, "diverged", rollout=rollout, save_every=4))
+    lines = read_metrics(run)
+    assert [line["step"] for line in lines] == list(range(1, 9))
+    assert [line["step"] for line in lines if "skipped" in line] == [5, 6]
+    assert [line["step"] for line in lines if "reward_mean" in line] == [1, 5]
+    [event] = open_run(run).manifest["diverged"]
+    assert event == {"step": 6, "reason": "as if", "back_to": 4, "left_out": [5, 6]}

@@ -9,7 +9,7 @@ import torch
 
 from jielong.core import config as configs
 from jielong.core.errors import ConfigError
-from jielong.core.run_dir import RunDir, read_metrics
+from jielong.core.run_dir import RunDir, open_run, read_lines, read_metrics
 from jielong.data.shards import Shard
 from jielong.evaluation.filling import fill
 from jielong.generation.engine import generate
@@ -18,8 +18,10 @@ from jielong.generation.sampling import Sampling
 from jielong.model.config import ModelConfig
 from jielong.stages import pretrain
 from jielong.stages.lessons import CorruptionConfig
-from jielong.training.checkpoint import latest
+from jielong.stages.samples import SampleConfig
+from jielong.training.checkpoint import checkpoints, latest, load_weights
 from jielong.training.optimizers import OptimizerConfig
+from jielong.training.plan import LoopConfig
 from tests.tiny import config, tokenizer
 
 KINDS: dict[str, dict] = {
@@ -47,7 +49,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer().save(run.path)
     ids = np.array(tokenizer().encode(TEXT) * 60, dtype=np.uint16)
     ids = np.insert(ids, np.arange(0, len(ids), 500), 1)
-    Shard(ids, np.array([0]), np.array(["zh"]), np.array([4000])).save(run.path / "train.npz")
+    for name, part in (("train", ids), ("valid", ids[:1500])):
+        shard = Shard(part, np.array([0]), np.array(["zh"]), np.array([4000]))
+        shard.save(run.path / f"{name}.npz")
     run.finish()
     return run.path
 
@@ -99,6 +103,68 @@ def test_C1_a_resumed_run_is_the_straight_run(
     assert ends[0] == ends[1]
     weights = [(run / "model" / "model.safetensors").read_bytes() for run in (straight, resumed)]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.invariance
+@pytest.mark.parametrize("kind", ["causal", "first_part"])
+def test_a_run_that_is_watched_is_the_run_that_is_not(
+    kind: str, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Samples, held-out losses and many checkpoints, with dropout: the same bytes in the end."""
+    plain = pretrain.run(recipe(data, tmp_path / "plain", **KINDS[kind]))
+    samples = SampleConfig(every=2, prompts=("春天", "the"), tokens=5, temperature=1.0)
+    changes = {"samples": samples, "keep_best": True, "save_every": 2}
+    watched = pretrain.run(recipe(data, tmp_path / "watched", **KINDS[kind], **changes))
+    ends = [load_weights(latest(run)) for run in (plain, watched)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    generators = [(latest(run) / "training.safetensors").read_bytes() for run in (plain, watched)]
+    assert generators[0] == generators[1]
+    lines = read_lines(watched / "samples.jsonl")
+    assert [(line["step"], line["prompt"]) for line in lines] == [
+        (step, prompt) for step in (2, 4, 6) for prompt in ("春天", "the")
+    ]
+    assert all(line["text"] for line in lines)
+    assert "step 6: 春天" in capfd.readouterr().err
+
+
+def test_the_best_on_what_is_held_out_is_the_model(data: Path, tmp_path: Path) -> None:
+    """The rate is far too high for the first weights to be passed by later ones by chance."""
+    optimizer = OptimizerConfig(lr=3.0)
+    loop = LoopConfig(keep_last=1)
+    changes = {"keep_best": True, "save_every": 1, "optimizer": optimizer, "loop": loop}
+    run = pretrain.run(recipe(data, tmp_path / "run", **changes))
+    losses = {m["step"]: m["held_out_loss"] for m in read_metrics(run)}
+    assert list(losses) == [1, 2, 3, 4, 5, 6, 7]
+    step = min(losses, key=lambda step: losses[step])
+    assert step < 7
+    name = f"step-{step:06d}"
+    assert open_run(run).manifest["best_checkpoint"] == name
+    assert [path.name for path in checkpoints(run)] == [name, "step-000007"]
+    model = load_assistant(run).model.state_dict()
+    best = load_weights(run / "checkpoints" / name)
+    assert all(torch.equal(model[key], best[key]) for key in best)
+
+
+@pytest.mark.invariance
+def test_samples_of_steps_made_again_are_written_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = SampleConfig(every=1, prompts=("春天",), tokens=3)
+    straight = pretrain.run(recipe(data, tmp_path / "straight", samples=samples))
+    broken = recipe(data, tmp_path / "broken", samples=samples)
+    cut_at_line(monkeypatch, 6, broken)
+    resumed = pretrain.run(broken, resume=True)
+    texts = [(run / "samples.jsonl").read_text() for run in (straight, resumed)]
+    assert texts[0] == texts[1]
+
+
+def test_how_a_run_is_kept_and_watched_may_change(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_at_line(monkeypatch, 6, recipe(data, tmp_path / "run"))
+    loop = LoopConfig(keep_last=9)
+    run = pretrain.run(recipe(data, tmp_path / "run", loop=loop), resume="step-000003")
+    assert [path.name for path in checkpoints(run)][-2:] == ["step-000006", "step-000007"]
 
 
 @pytest.mark.parametrize("kind", ["masked", "prefix", "first_part", "spans"])
@@ -153,6 +219,11 @@ def test_the_objective_tells_the_model(data: Path, tmp_path: Path) -> None:
             },
             "window: 48: with its masks needs 49 tokens, which exceeds model.context 48",
         ),
+        ({"objective": "masked", "samples": {"every": 1}}, "samples.every: a masked model continu"),
+        ({"samples": {"every": -1}}, "samples.every: -1: must not be negative"),
+        ({"samples": {"every": 1, "prompts": []}}, "samples.prompts: empty: give at least one"),
+        ({"loop": {"keep_last": 0}}, "loop.keep_last: 0: must be above 0"),
+        ({"loop": {"tracking": {"to": ["mlflow"]}}}, "loop.tracking.to[0]: 'mlflow': choose one"),
         ({"corruption": {"share": 0.0}}, "corruption.share: 0.0: must lie between 0 and 1"),
         ({"corruption": {"span_length": 0.5}}, "corruption.span_length: 0.5: must be at least 1"),
     ],

@@ -37,6 +37,7 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokens.finish()
     prepared = RunDir.create(top / "prepare", stage="prepare", config=Config())
     words = [f"{a}{b}" for a in "天地人山水火木金土日" for b in "月风云花鸟虫鱼龙虎马"]
+    words.append("火口")  # on the dev side of the wall
     found = [{"text": f"他说{word}很好。", "lang": "zh", "source": "own"} for word in words]
     Lexicon(sentences=found, words_zh=words).save(prepared.path / "lexicon.json")
     prepared.finish()
@@ -112,6 +113,21 @@ def test_C1_a_resumed_run_is_the_straight_run(
     cut_at_line(monkeypatch, 7, broken)
     torch.rand(5)
     assert end(sft.run(broken, resume=True)) == end(straight)
+
+
+def test_held_out_conversations_choose_the_best(top: Path, tmp_path: Path) -> None:
+    """Measured at each checkpoint, with other words than are taught; the training is the same."""
+    families = {"repeat": 1.0}
+    plain = sft.run(recipe(top, tmp_path / "plain", families=families))
+    run = sft.run(recipe(top, tmp_path / "run", families=families, keep_best=True))
+    lines = read_metrics(run)
+    losses = {m["step"]: m["held_out_loss"] for m in lines if "held_out_loss" in m}
+    assert list(losses) == [4, 8, 10]
+    best = min(losses, key=lambda step: losses[step])
+    assert open_run(run).manifest["best_checkpoint"] == f"step-{best:06d}"
+    assert [m["chat_loss"] for m in lines] == [m["chat_loss"] for m in read_metrics(plain)]
+    with pytest.raises(ValueError, match="keep_best: measured on families, and there are none"):
+        recipe(top, tmp_path, keep_best=True, families={}, conversations=("own.jsonl",))
 
 
 def test_packed_and_unpacked_see_the_same_conversations(top: Path, tmp_path: Path) -> None:

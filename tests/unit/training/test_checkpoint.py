@@ -8,6 +8,7 @@ import torch
 
 from jielong.core.errors import CheckpointError, StorageError
 from jielong.training.checkpoint import (
+    best,
     checkpoints,
     latest,
     load_weights,
@@ -117,7 +118,9 @@ def test_a_damaged_checkpoint_is_refused_and_the_last_good_one_named(
 def test_a_first_checkpoint_has_none_before_it(run: Path) -> None:
     first = checkpoints(run)[0]
     (first / "model.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="delete that directory and start the run anew"):
+    with pytest.raises(
+        CheckpointError, match="no checkpoint before it is whole: start the run anew"
+    ):
         verify(first)
 
 
@@ -172,3 +175,47 @@ def test_the_state_is_readable(run: Path) -> None:
     state = json.loads((latest(run) / "state.json").read_text(encoding="utf-8"))
     assert state["step"] == 6
     assert set(state["sha256"]) >= {"model.safetensors", "training.safetensors"}
+
+
+def test_the_best_stays_beside_the_last(tmp_path: Path) -> None:
+    for step, loss in ((1, 3.0), (2, 1.5), (3, None), (4, 1.5), (5, 2.0)):
+        save_checkpoint(tmp_path, learner(step), keep=1, held_out_loss=loss)
+    assert names(tmp_path) == ["step-000002", "step-000005"]
+    assert best(tmp_path) == tmp_path / "checkpoints" / "step-000002"
+    assert verify(latest(tmp_path))["held_out_loss"] == 2.0
+
+
+def test_without_a_measure_none_is_best(run: Path) -> None:
+    assert best(run) is None
+
+
+def test_a_checkpoint_is_chosen_by_name_and_later_ones_go(run: Path) -> None:
+    made = learner()
+    assert resume(run, made, "step-000003") == {"beta": pytest.approx(0.3), "order": [1, 2]}
+    assert made.step == 3
+    assert names(run) == ["step-000003"]
+    with pytest.raises(CheckpointError, match=r"step-000004: no such checkpoint: .*step-000003"):
+        resume(run, learner(), "step-000004")
+
+
+def test_the_one_named_is_whole(run: Path) -> None:
+    """Two are damaged: the one before both is named, with the command that goes on from it."""
+    (run / "manifest.json").write_text('{"stage": "sft"}')
+    save_checkpoint(run, learner(9), keep=3)
+    for place in (1, 2):
+        (checkpoints(run)[place] / "training.safetensors").write_bytes(b"cut")
+    command = f"jielong sft {run}/config.toml --resume-from step-000003"
+    with pytest.raises(CheckpointError, match=command):
+        resume(run, learner())
+    resume(run, learner(), "step-000003")
+    assert names(run) == ["step-000003"]
+
+
+def test_a_kill_while_an_old_one_is_removed_leaves_no_half(run: Path) -> None:
+    """It has another name by then, and the next save clears it away."""
+    half = run / "checkpoints" / ".step-000003-done"
+    checkpoints(run)[0].rename(half)
+    (half / "model.safetensors").unlink()
+    assert [path.name for path in checkpoints(run)] == ["step-000006"]
+    save_checkpoint(run, learner(9))
+    assert names(run) == ["step-000006", "step-000009"]

@@ -1,20 +1,25 @@
 import os
+import resource
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from jielong.core.run_dir import RunDir, read_metrics
+from jielong.core.errors import StorageError
+from jielong.core.run_dir import RunDir, open_run, read_metrics
 from jielong.objectives.loss import Loss
-from jielong.training.checkpoint import checkpoints
+from jielong.training.checkpoint import checkpoints, verify
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, every, run_training, totals, train
 from jielong.training.optimizers import Schedule
+from jielong.training.plan import LoopConfig
+from jielong.training.speed import Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,24 +92,30 @@ def test_checkpoints_fall_on_boundaries(tmp_path: Path) -> None:
     run = run_dir(tmp_path)
     hooks = [lambda made, _metrics: saved.append((made.step, len(checkpoints(run.path))))]
     run_training(run, learner(), batches, Plan(steps=8, save_every=3, boundary=2), hooks)
-    assert saved == [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2), (7, 2), (8, 2)]
-    # that is: at 2, 4, 6 (a multiple of the boundary not above save_every), and at the end
+    assert saved == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (6, 2), (7, 2), (8, 2)]
+    # that is: at 0, then at 2, 4, 6 (a multiple of the boundary not above save_every), and the end
 
 
-def test_C1_ctrl_c_ends_at_a_boundary_and_the_run_goes_on_from_there(tmp_path: Path) -> None:
-    """A real SIGINT in the middle of step 3, with boundary 2: the run stops after step 4."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_C1_a_signal_ends_at_a_boundary_and_the_run_goes_on_from_there(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A real signal in the middle of step 3, with boundary 2: the run stops after step 4."""
 
     def interrupted(step: int) -> list[Part]:
         if step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return batches(step)
 
     run, plan = run_dir(tmp_path), Plan(steps=6, save_every=100, boundary=2, state=Counter())
     made = learner()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"after step 4 of 6, and saved: .* --resume"
+    ) as end:
         run_training(run, made, interrupted, plan)
+    assert end.value.exit_code == 128 + number
     assert made.step == 4
-    assert [c.name for c in checkpoints(run.path)] == ["step-000004"]
+    assert [c.name for c in checkpoints(run.path)] == ["step-000000", "step-000004"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     again = learner()
     run_training(run_dir(tmp_path, resume=True), again, batches, plan)
@@ -131,3 +142,112 @@ def test_C1_steps_after_the_last_checkpoint_are_made_again(tmp_path: Path) -> No
     assert weight(again) == -31
     assert state.asked == 2 + 3  # as saved at step 2, then steps 3, 4, 5
     assert [m["step"] for m in read_metrics(run.path)] == [1, 2, 3, 4, 5]
+
+
+def test_ended_at_once_it_saves_nothing_that_is_half_done(tmp_path: Path) -> None:
+    """The second signal in the same step: no checkpoint of it, and the one before is whole."""
+
+    def twice(step: int) -> list[Part]:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return batches(step)
+
+    run, plan = run_dir(tmp_path), Plan(steps=6, save_every=2)
+    with pytest.raises(KeyboardInterrupt) as end:
+        run_training(run, learner(), twice, plan)
+    assert not str(end.value)
+    assert [c.name for c in checkpoints(run.path)] == ["step-000000", "step-000002"]
+    again = learner()
+    run_training(run_dir(tmp_path, resume=True), again, batches, plan)
+    assert weight(again) == -63
+
+
+def test_C1_a_disk_that_fills_up_ends_the_run_and_it_goes_on(tmp_path: Path) -> None:
+    """From step 4 on the system refuses files above 1 KiB, as a full disk would."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def filling(step: int) -> list[Part]:
+        if step == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+        return batches(step)
+
+    run, plan = run_dir(tmp_path), Plan(steps=6, save_every=2)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(StorageError, match=r"cannot be written .* --resume") as refused:
+            run_training(run, learner(), filling, plan)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, previous)
+    assert "\n" not in str(refused.value)
+    assert [c.name for c in checkpoints(run.path)] == ["step-000000", "step-000002"]
+    assert verify(checkpoints(run.path)[-1])["step"] == 2
+    again = learner()
+    run_training(run_dir(tmp_path, resume=True), again, batches, plan)
+    assert weight(again) == -63
+
+
+def test_the_best_checkpoint_stays_and_gives_the_last_weights(tmp_path: Path) -> None:
+    """Measured 5, 2, 4, 3 at steps 2, 4, 6, 8: the run ends with the weight after step 4."""
+    measured = iter([5.0, 2.0, 4.0, 3.0])
+    plan = Plan(
+        steps=8,
+        save_every=2,
+        held_out_loss=lambda: next(measured),
+        loop=LoopConfig(keep_last=1),
+    )
+    run, made = run_dir(tmp_path), learner()
+    run_training(run, made, batches, plan)
+    assert [c.name for c in checkpoints(run.path)] == ["step-000004", "step-000008"]
+    assert weight(made) == -15
+    assert run.manifest["best_checkpoint"] == "step-000004"
+    lines = read_metrics(run.path)
+    assert {m["step"]: m["held_out_loss"] for m in lines if "held_out_loss" in m} == {
+        2: 5.0,
+        4: 2.0,
+        6: 4.0,
+        8: 3.0,
+    }
+
+
+def test_a_run_goes_on_from_the_checkpoint_that_was_named(tmp_path: Path) -> None:
+    plan = Plan(steps=6, save_every=2, loop=LoopConfig(keep_last=9))
+    run, straight = run_dir(tmp_path), learner()
+    run_training(run, straight, batches, plan)
+    again = learner()
+    chosen = RunDir.create(run.path, stage="test", config=Config(), resume="step-000002")
+    asked = []
+    run_training(chosen, again, lambda step: asked.append(step) or batches(step), plan)
+    assert asked == [2, 3, 4, 5]
+    assert weight(again) == weight(straight) == -63
+    assert [m["step"] for m in read_metrics(run.path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_speed_is_in_the_log(tmp_path: Path) -> None:
+    """A step's FLOPs over its seconds, over the machine's measured peak, which is kept."""
+    plan = Plan(steps=2, save_every=2, work=Work(tokens=100, flops=1e6))
+    run = run_dir(tmp_path)
+    run_training(run, learner(), batches, plan)
+    peak = open_run(run.path).manifest["matmul_flops_per_s"]
+    assert 1e8 < peak < 1e16
+    for line in read_metrics(run.path):
+        assert line["tokens_per_s"] == pytest.approx(100 / line["step_s"])
+        assert line["utilisation"] == pytest.approx(1e6 / line["step_s"] / peak)
+
+
+def test_no_generator_is_drawn_from_that_a_checkpoint_lacks(
+    tmp_path: Path, repository: Path
+) -> None:
+    """NumPy's own and Python's: nobody saves them, for nobody may use them."""
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002
+    run_training(run_dir(tmp_path), learner(), batches, Plan(steps=3, save_every=1))
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+    # Python's cannot be watched here, for the checker of types draws from it.
+    lines = [
+        line
+        for path in (repository / "jielong").rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("import random", "from random import"))
+    ]
+    assert set(lines) <= {"from random import Random"}
