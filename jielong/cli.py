@@ -136,10 +136,18 @@ def _add_exchange(add: Callable[..., argparse.ArgumentParser]) -> None:
     exchange = add("import", "make a folder of another program's a model of ours", _import)
     exchange.add_argument("source", type=Path, metavar="SOURCE", help="a Hugging Face folder")
     exchange.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    exchange.add_argument(
+        "--base", type=Path, metavar="MODEL", help="SOURCE is a PEFT adapter: merge it into this"
+    )
     export = add("export", "write a model as a folder that other programs load", _export)
     export.add_argument("model", type=Path, metavar="MODEL", help="a run or model directory")
     export.add_argument("out", type=Path, metavar="OUT", help="a new folder")
-    export.add_argument("--format", choices=("hf",), default="hf", help="hf: Hugging Face's")
+    export.add_argument(
+        "--format",
+        choices=("hf", "peft"),
+        default="hf",
+        help="hf: Hugging Face's; peft: the adapter alone, where one was trained (LoRA)",
+    )
     export.add_argument("--dtype", choices=("f32", "f16", "bf16"), default="f32")
     export.add_argument("--max-shard-size", type=_bytes, metavar="N", help="such as 500MB or 2GB")
 
@@ -289,20 +297,23 @@ def _import(arguments: argparse.Namespace) -> None:
     from jielong.core.progress import say
     from jielong.generation.exchange import import_model
 
-    say(import_model(arguments.source, arguments.out).describe())
+    say(import_model(arguments.source, arguments.out, arguments.base).describe())
     sys.stdout.write(f"{arguments.out}\n")
 
 
 def _export(arguments: argparse.Namespace) -> None:
     from jielong.core.progress import say
-    from jielong.generation.exchange import export_folder
+    from jielong.generation.exchange import export_adapter, export_folder
     from jielong.model.formats.safetensors_files import MAX_SHARD_BYTES
 
-    size = arguments.max_shard_size or MAX_SHARD_BYTES
-    exported = export_folder(
-        arguments.model, arguments.out, dtype=arguments.dtype, max_shard_bytes=size
-    )
-    say(exported.describe())
+    if arguments.format == "peft":
+        export_adapter(arguments.model, arguments.out, dtype=arguments.dtype)
+    else:
+        size = arguments.max_shard_size or MAX_SHARD_BYTES
+        exported = export_folder(
+            arguments.model, arguments.out, dtype=arguments.dtype, max_shard_bytes=size
+        )
+        say(exported.describe())
     sys.stdout.write(f"{arguments.out}\n")
 
 

@@ -1,5 +1,7 @@
 """Finished models on disk: `model.toml`, `model.safetensors` and `tokenizer.json` in one folder.
 
+Where adapters were trained (LoRA), the weights have them in, and `adapter.toml` and
+`adapter.safetensors` beside them hold them apart.
 A finished run keeps its model in `RUN/model`. A folder in the layout of Hugging Face is a model as
 well. The model and the tokenizer meet here for the first time; below this room they know each other
 as integers only.
@@ -12,7 +14,7 @@ from typing import TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from jielong.core import config as configs
 from jielong.core.device import default_device
@@ -25,6 +27,7 @@ from jielong.model.encoder_decoder import EncoderDecoder
 from jielong.model.formats.hugging_face import is_hugging_face, read_model
 from jielong.model.formats.safetensors_files import refuse_pickled
 from jielong.model.heads import ScalarModel
+from jielong.model.lora import LoraConfig, adapters, merged_state
 from jielong.model.task_model import TaskModel
 from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import Tokenizer
@@ -32,6 +35,7 @@ from jielong.tokenizer.bpe import Tokenizer
 FOLDER = "model"
 M = TypeVar("M", bound=nn.Module)
 SHAPE, WEIGHTS = "model.toml", "model.safetensors"
+ADAPTER, ADAPTER_WEIGHTS = "adapter.toml", "adapter.safetensors"
 _USES: dict[Objective, str] = {
     "causal": "a causal model, which continues texts: ask it with jielong generate",
     "masked": "a masked model, which fills gaps: ask it with jielong evaluate --fill",
@@ -79,11 +83,40 @@ def save_model(
 ) -> dict[str, str]:
     """Write a run's finished model to `run/model`; returns its hash, for the run's manifest."""
     folder = run / FOLDER
-    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.cpu().contiguous() for name, tensor in merged_state(model).items()}
     write_atomic(folder / WEIGHTS, save(weights))
+    _save_adapters(folder, model)
     write_atomic(folder / SHAPE, configs.dumps(model.config))
     tokenizer.save(folder)
     return {"model_sha256": sha256_file(folder / WEIGHTS)}
+
+
+def _save_adapters(folder: Path, model: nn.Module) -> None:
+    layers = adapters(model)
+    if not layers:
+        return
+    both = {f"{name}.lora_a": layer.lora_a for name, layer in layers.items()}
+    both |= {f"{name}.lora_b": layer.lora_b for name, layer in layers.items()}
+    tensors = {name: tensor.detach().cpu() for name, tensor in both.items()}
+    write_atomic(folder / ADAPTER_WEIGHTS, save(tensors))
+    config = next(iter(layers.values())).config
+    write_atomic(folder / ADAPTER, configs.dumps(config))
+
+
+def load_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
+    """The adapter beside the model in `folder`: its settings, and `NAME.lora_a` and `NAME.lora_b`.
+
+    Raises `ConfigError` when the model was trained without.
+    """
+    if not (folder / ADAPTER).exists():
+        raise ConfigError(f"{folder}: was trained without adapters: train it with a [lora] table")
+    config = configs.load(LoraConfig, folder / ADAPTER)
+    try:
+        return config, load((folder / ADAPTER_WEIGHTS).read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder / ADAPTER_WEIGHTS}: cannot be loaded ({error}): train or copy it anew"
+        ) from None
 
 
 def load_assistant(path: Path | str) -> Assistant:

@@ -1,9 +1,12 @@
 """The transformer: one trunk for models that look back, both ways, or at an encoder as well."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from jielong.model.attention import Memory
 from jielong.model.block import Block
@@ -27,6 +30,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, *, cross: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.recomputes = False
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self._make_positions(config)
@@ -75,17 +79,18 @@ class Transformer(nn.Module):
         )
         x = self._embed(ids, sight.queries, documents, segments, cache)
         angles = [rotary(sight.queries) for rotary in self.rotaries]
+        saves = self.recomputes and torch.is_grad_enabled() and cache is None
         for block in self.blocks:
             local = len(angles) > 1 and block.attention.pattern.kind == "sliding"
-            x = block(x, angles[local] if angles else None, sight, cache, memory)
+            run = partial(checkpoint, block, use_reentrant=False) if saves else block
+            x = run(x, angles[local] if angles else None, sight, cache, memory)
         if cache is not None:
             cache.length += ids.shape[1]
         return self.norm(x)
 
     def logits(self, hidden: Float[Tensor, "*N C"]) -> Float[Tensor, "*N V"]:
         """Scores over the vocabulary (..., V) of states (..., C)."""
-        weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(hidden, weight)
+        return F.linear(hidden, self.embedding.weight) if self.head is None else self.head(hidden)
 
     def forward(
         self,
@@ -148,6 +153,14 @@ class Transformer(nn.Module):
             turns = turns + cache.turns[:, None]
             cache.turns = turns[:, -1]
         return turns % self.config.segments
+
+
+def recompute_activations(module: nn.Module) -> None:
+    """From now on keep of each block its input alone, and compute the rest again for the backward
+    pass (arXiv:1604.06174, section 4.1): less memory, more time, the same gradients."""
+    for each in module.modules():
+        if isinstance(each, Transformer):
+            each.recomputes = True
 
 
 def _within(documents: Tensor) -> Tensor:

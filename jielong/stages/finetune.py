@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,13 @@ from jielong.generation.loading import load_assistant, load_task_model, save_mod
 from jielong.model.task_model import TaskModel
 from jielong.objectives.finetune import TaskBatch, finetune_loss
 from jielong.objectives.loss import Loss
+from jielong.stages.learning import make_learner
 from jielong.stages.pretrain import check_window
 from jielong.tokenizer.bpe import Tokenizer
-from jielong.training.learner import Learner, Part
+from jielong.training.learner import Part
 from jielong.training.loop import Plan, run_training, totals
-from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.optimizers import OptimizerConfig
+from jielong.training.settings import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ class FinetuneConfig:
     dropout: float = 0.1
     save_every: int = 500
     optimizer: OptimizerConfig
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -105,17 +108,13 @@ def run(config: FinetuneConfig, *, resume: bool = False) -> Path:
     model.trunk.load_state_dict(assistant.model.state_dict())
     model.to(default_device()).train()
     steps = -(-config.epochs * len(encoded) // config.batch)
-    learner = Learner(
-        model,
-        make_optimizers(model, config.optimizer),
-        Schedule.of(config.optimizer, steps),
-        config.optimizer.clip,
-    )
+    learner = make_learner(model, config.optimizer, config.training, steps)
     pad = assistant.tokenizer.special.pad
     plan = Plan(steps=steps, save_every=config.save_every)
     run_training(run, learner, _batches(config, encoded, pad), plan)
-    answers = [labels[number] for number in answer(model, held_out, pad)]
-    found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
+    with learner.averaged():
+        answers = [labels[number] for number in answer(model, held_out, pad)]
+        found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
     run.finish(found | {"labels": labels} | _write_scores(run.path, train, test, answers))
     return run.path
 

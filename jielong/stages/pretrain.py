@@ -17,11 +17,13 @@ from jielong.core.seeds import derive
 from jielong.data.shards import Shard
 from jielong.generation.loading import make_model, save_model
 from jielong.model.config import ModelConfig, Objective
+from jielong.stages.learning import make_learner
 from jielong.stages.lessons import CorruptionConfig, Lesson, causal, lesson, window_parts
 from jielong.tokenizer.bpe import Tokenizer
-from jielong.training.learner import Learner, Part
+from jielong.training.learner import Part
 from jielong.training.loop import Plan, run_training, totals
-from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.optimizers import OptimizerConfig
+from jielong.training.settings import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class PretrainConfig:
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
     model: ModelConfig
     optimizer: OptimizerConfig
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -93,12 +96,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     tokenizer = Tokenizer.load(data.path)
     torch.manual_seed(derive(config.seed, "weights"))
     model = make_model(config.shape(tokenizer)).to(default_device())
-    learner = Learner(
-        model,
-        make_optimizers(model, config.optimizer),
-        Schedule.of(config.optimizer, config.steps),
-        config.optimizer.clip,
-    )
+    learner = make_learner(model, config.optimizer, config.training, config.steps)
     names = [f"phase-{name}" for name in data.manifest.get("phases", ())] or ["train"]
     phases = [Shard.load(data.path / f"{name}.npz").tokens for name in names]
     documents = curriculum(
@@ -106,7 +104,8 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     )
     plan = Plan(steps=config.steps, save_every=config.save_every)
     run_training(run, learner, lambda step: [documents(step)], plan)
-    found = totals(run.path) | save_model(run.path, model, tokenizer)
+    with learner.averaged():
+        found = totals(run.path) | save_model(run.path, model, tokenizer)
     run.finish(found)
     return run.path
 

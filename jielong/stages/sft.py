@@ -15,11 +15,14 @@ from jielong.data.conversations import Conversation, mixture, read_jsonl
 from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
 from jielong.generation.loading import Assistant, load_assistant, save_model
+from jielong.model.lora import LoraConfig, add_adapters
 from jielong.objectives.language_model import TokenBatch, next_token_loss
+from jielong.stages.learning import make_learner
 from jielong.stages.pretrain import check_window, document_parts
-from jielong.training.learner import Learner, Part
+from jielong.training.learner import Part
 from jielong.training.loop import Plan, run_training, totals
-from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.optimizers import OptimizerConfig
+from jielong.training.settings import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,8 @@ class SFTConfig:
     `families` are shares of the task mixture; `conversations` the user's own JSONL files, which
     make up `own_share` of all conversations. A step sees `batch` conversations in rows of at most
     `longest` tokens, `packed` several to a row, and `document_batch` windows of plain text, whose
-    mean loss weighs `document_weight`.
+    mean loss weighs `document_weight`. With `lora` the base model stays as it is, and adapters are
+    learned.
     """
 
     run_dir: str
@@ -49,6 +53,8 @@ class SFTConfig:
     own_share: float = 0.5
     save_every: int = 500
     optimizer: OptimizerConfig
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    lora: LoraConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -74,12 +80,9 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
         say(cut.describe(rows.longest))
     torch.manual_seed(derive(config.seed, "sft"))
     model = assistant.model.train()
-    learner = Learner(
-        model,
-        make_optimizers(model, config.optimizer),
-        Schedule.of(config.optimizer, config.steps),
-        config.optimizer.clip,
-    )
+    if config.lora is not None:
+        add_adapters(model, config.lora)
+    learner = make_learner(model, config.optimizer, config.training, config.steps)
     documents = document_parts(
         Shard.load(data.path / "train.npz").tokens,
         config.document_batch,
@@ -95,7 +98,8 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
 
     plan = Plan(steps=config.steps, save_every=config.save_every, headline="chat_loss")
     run_training(run, learner, parts, plan)
-    found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
+    with learner.averaged():
+        found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
     run.finish(found | {"cut_exchanges": cut.exchanges, "cut_answers": cut.answers})
     return run.path
 

@@ -1,9 +1,9 @@
 """Checkpoints: whole, verified, and enough to go on bit for bit.
 
-`checkpoints/step-000500/` holds `model.safetensors`, `training.safetensors` (optimizer state and
-random generators) and `state.json` (counters, and the hashes of all three). The directory is
-written under a temporary name, synced, then renamed: one that has its final name is complete.
-Nothing is ever unpickled.
+`checkpoints/step-000500/` holds `model.safetensors`, `training.safetensors` (optimizer state, what
+else the learner keeps, random generators) and `state.json` (counters, and the hashes of all three).
+The directory is written under a temporary name, synced, then renamed: one that has its final name
+is complete. Nothing is ever unpickled.
 """
 
 import json
@@ -23,6 +23,8 @@ from jielong.training.learner import Learner
 
 FOLDER = "checkpoints"
 MODEL, TRAINING, STATE = "model.safetensors", "training.safetensors", "state.json"
+OWN = "learner."
+"""How the names of the learner's own tensors begin: of those that no optimizer holds."""
 
 
 def save_checkpoint(
@@ -133,6 +135,7 @@ def _training_tensors(learner: Learner) -> dict[str, Tensor]:
     for i, optimizer in enumerate(learner.optimizers):
         for j, state in optimizer.state_dict()["state"].items():
             tensors |= {f"{i}.{j}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    tensors |= {f"{OWN}{name}": tensor for name, tensor in learner.to_tensors().items()}
     return _contiguous(tensors)
 
 
@@ -141,6 +144,8 @@ def _restore_training(learner: Learner, tensors: dict[str, Tensor]) -> None:
     cuda = tensors.pop("rng.cuda", None)
     if cuda is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(cuda)
+    own = {name: tensors.pop(name) for name in list(tensors) if name.startswith(OWN)}
+    learner.from_tensors({name.removeprefix(OWN): tensor for name, tensor in own.items()})
     for i, optimizer in enumerate(learner.optimizers):
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
