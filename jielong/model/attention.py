@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from jielong.model.config import ModelConfig
 from jielong.model.kv_cache import KVCache
+from jielong.model.norm import RMSNorm
 from jielong.model.positions import rotate
 from jielong.model.sparse_attention import sparse_attention
 from jielong.model.visibility import Visibility
@@ -30,8 +31,8 @@ class Attention(nn.Module):
         )
         self.output = nn.Linear(inner, config.width, bias=config.bias in ("attention", "all"))
         if config.qk_norm:
-            self.query_norm = nn.RMSNorm(config.head_dim, eps=config.norm_eps)
-            self.key_norm = nn.RMSNorm(config.head_dim, eps=config.norm_eps)
+            self.query_norm = RMSNorm(config.head_dim, eps=config.norm_eps)
+            self.key_norm = RMSNorm(config.head_dim, eps=config.norm_eps)
         else:
             self.query_norm, self.key_norm = nn.Identity(), nn.Identity()
 

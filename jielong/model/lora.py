@@ -78,22 +78,27 @@ class LoraLinear(nn.Linear):
 
 
 def add_adapters(model: nn.Module, config: LoraConfig) -> None:
-    """Freeze the model, and adapt the linear layers that `config.targets` name.
+    """Freeze the model, and adapt its `targets`."""
+    assert not adapters(model), "the model has adapters already"
+    chosen = targets(model, config)
+    model.requires_grad_(False)
+    for name, linear in chosen.items():
+        model.set_submodule(name, LoraLinear(linear, config))
+
+
+def targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Linear]:
+    """The linear layers that `config.targets` name.
 
     Raises `ConfigError` for a target that names none.
     """
     linears = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
-    assert not adapters(model), "the model has adapters already"
     for target in config.targets:
         if not any(_is_meant(name, target) for name in linears):
             known = sorted({re.sub(r".*\bblocks\.\d+\.", "", name) for name in linears})
             raise ConfigError(
                 f"lora.targets: {target!r}: names no linear layer: there are {', '.join(known)}"
             )
-    model.requires_grad_(False)
-    for name, linear in linears.items():
-        if any(_is_meant(name, target) for target in config.targets):
-            model.set_submodule(name, LoraLinear(linear, config))
+    return {n: m for n, m in linears.items() if any(_is_meant(n, t) for t in config.targets)}
 
 
 def adapters(model: nn.Module) -> dict[str, LoraLinear]:

@@ -32,7 +32,7 @@ from jielong.generation.loading import load_assistant, load_task_model, save_mod
 from jielong.model.task_model import TaskModel
 from jielong.objectives.finetune import TaskBatch, finetune_loss
 from jielong.objectives.loss import Loss
-from jielong.stages.learning import make_learner
+from jielong.stages.learning import check_machine, make_learner
 from jielong.stages.pretrain import check_window
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Part
@@ -83,6 +83,7 @@ class FinetuneConfig:
 
 def run(config: FinetuneConfig, *, resume: bool = False) -> Path:
     """Fine-tune, then answer the held-out examples; returns the run directory."""
+    check_machine(config.training)
     base = open_finished(config.init_from, "pretrain")
     given = {name: getattr(config, name) for name in ("train", "test", "prepared")}
     inputs = {name: Path(path) for name, path in given.items() if path}

@@ -2,10 +2,17 @@
 
 from torch import nn
 
+from jielong.core.device import default_device
 from jielong.model.transformer import recompute_activations
 from jielong.training.learner import Learner
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.precision import precision_on
 from jielong.training.settings import TrainingConfig
+
+
+def check_machine(training: TrainingConfig) -> None:
+    """Refuse what this machine cannot do, before a run is begun."""
+    precision_on(training.precision, default_device())
 
 
 def make_learner(

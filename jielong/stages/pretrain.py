@@ -17,7 +17,7 @@ from jielong.core.seeds import derive
 from jielong.data.shards import Shard
 from jielong.generation.loading import make_model, save_model
 from jielong.model.config import ModelConfig, Objective
-from jielong.stages.learning import make_learner
+from jielong.stages.learning import check_machine, make_learner
 from jielong.stages.lessons import CorruptionConfig, Lesson, causal, lesson, window_parts
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Part
@@ -89,6 +89,7 @@ class PretrainConfig:
 
 def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     """Train from random weights; returns the run directory with its finished model."""
+    check_machine(config.training)
     data = open_finished(config.data, "tokenize")
     run = RunDir.create(
         config.run_dir, stage="pretrain", config=config, inputs={"data": data.path}, resume=resume

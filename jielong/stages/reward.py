@@ -25,7 +25,7 @@ from jielong.model.heads import ScalarModel, start_from
 from jielong.objectives.preference import ranking_loss
 from jielong.stages.candidates import Candidate, sample_candidates, sample_only
 from jielong.stages.judging import Prompt, fluency_of, save_judge, sentences
-from jielong.stages.learning import make_learner
+from jielong.stages.learning import check_machine, make_learner
 from jielong.stages.ranking_batches import Ranked, RankingBatches, check_lengths, collate
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.chat_template import render
@@ -83,6 +83,7 @@ class RewardConfig:
 
 def run(config: RewardConfig, *, resume: bool = False) -> Path:
     """Collect rankings, train; returns the run directory with rankings, judge and model."""
+    check_machine(config.training)
     parents = {
         "init_from": open_finished(config.init_from, "sft").path,
         "data": open_finished(config.data, "tokenize").path,

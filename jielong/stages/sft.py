@@ -15,9 +15,9 @@ from jielong.data.conversations import Conversation, mixture, read_jsonl
 from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
 from jielong.generation.loading import Assistant, load_assistant, save_model
-from jielong.model.lora import LoraConfig, add_adapters
+from jielong.model.lora import LoraConfig, add_adapters, targets
 from jielong.objectives.language_model import TokenBatch, next_token_loss
-from jielong.stages.learning import make_learner
+from jielong.stages.learning import check_machine, make_learner
 from jielong.stages.pretrain import check_window, document_parts
 from jielong.training.learner import Part
 from jielong.training.loop import Plan, run_training, totals
@@ -66,6 +66,7 @@ class SFTConfig:
 
 def run(config: SFTConfig, *, resume: bool = False) -> Path:
     """Fine-tune; returns the run directory with its finished model."""
+    check_machine(config.training)
     base = open_finished(config.init_from, "pretrain")
     data = open_finished(config.data, "tokenize")
     prepared = open_finished(config.prepared, "prepare")
@@ -73,6 +74,8 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
     inputs |= {f"conversations.{i}": Path(path) for i, path in enumerate(config.conversations)}
     assistant = load_assistant(base.path)
     check_window("document_window", config.document_window, assistant.context)
+    if config.lora is not None:
+        targets(assistant.model, config.lora)
     # Read all of the user's files first: a bad line must leave no half-begun run behind.
     rows, cut = _chat_rows(config, Lexicon.load(prepared.path / "lexicon.json"), assistant)
     run = RunDir.create(config.run_dir, stage="sft", config=config, inputs=inputs, resume=resume)

@@ -9,10 +9,11 @@ from jielong.cli import main
 from jielong.core.errors import CheckpointError, ConfigError, DataError, RunDirectoryError
 from jielong.generation.conversation import fit
 from jielong.generation.engine import generate
-from jielong.generation.exchange import export_folder, import_model
+from jielong.generation.exchange import export_adapter, export_folder, import_model
 from jielong.generation.loading import load_assistant, save_model
 from jielong.generation.sampling import Sampling
 from jielong.model.formats.hugging_face import write_model
+from jielong.model.lora import LoraConfig, adapters, add_adapters
 from jielong.tokenizer.bpe import Tokenizer
 from tests.foreign import CHATML, like_gemma, like_qwen
 from tests.tiny import TEXTS, assistant, decoder, random_ids, tokenizer
@@ -203,3 +204,54 @@ def test_a_chat_over_characters(tmp_path: Path, capsys: pytest.CaptureFixture[st
     fitted = fit(loaded.tokenizer, ASKED, 96, 4)
     assert fitted.ids[:2] == [2, made.token_to_id("<start_of_turn>")]
     assert Tokenizer.load(tmp_path).begins == (2,)
+
+
+@pytest.fixture
+def adapted(tmp_path: Path) -> Path:
+    """A run that taught an adapter to the model of `ours`."""
+    model = decoder(vocab_size=tokenizer().vocab_size)
+    add_adapters(model, LoraConfig(rank=2))
+    for layer in adapters(model).values():
+        torch.nn.init.constant_(layer.lora_b, 0.1)
+    save_model(tmp_path / "adapted", model, tokenizer())
+    return tmp_path / "adapted"
+
+
+def test_an_adapter_goes_out_and_comes_back_through_the_command_line(
+    ours: Path, adapted: Path, tmp_path: Path
+) -> None:
+    adapter, merged = tmp_path / "adapter", tmp_path / "merged"
+    assert main(["export", str(adapted), str(adapter), "--format", "peft"]) == 0
+    names = {path.name for path in adapter.iterdir()}
+    assert names == {"adapter_config.json", "adapter_model.safetensors"}
+    assert main(["import", str(adapter), str(merged), "--base", str(ours)]) == 0
+    ids = random_ids(2, 9)
+    found, expected = (load_assistant(path).model(ids) for path in (merged, adapted))
+    torch.testing.assert_close(found, expected)
+    assert (found - load_assistant(ours).model(ids)).abs().max() > 0.1
+    assert load_assistant(merged).tokenizer.sha256 == tokenizer().sha256
+
+
+def test_an_adapter_and_a_model_are_not_taken_for_each_other(
+    ours: Path, adapted: Path, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="run/model: was trained without adapters"):
+        export_adapter(ours, tmp_path / "x")
+    export_adapter(adapted, tmp_path / "adapter")
+    with pytest.raises(RunDirectoryError, match="adapter: is an adapter: say with --base"):
+        import_model(tmp_path / "adapter", tmp_path / "x")
+    with pytest.raises(RunDirectoryError, match="theirs: is no PEFT adapter: leave --base out"):
+        import_model(folder, tmp_path / "x", ours)
+    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors: "):
+        import_model(tmp_path / "adapter", tmp_path / "x", narrow(tmp_path))
+    assert not (tmp_path / "x").exists()
+    (adapted / "model" / "adapter.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"adapter\.safetensors: cannot be loaded"):
+        export_adapter(adapted, tmp_path / "x")
+
+
+def narrow(path: Path) -> Path:
+    """A model of another width."""
+    model = decoder(vocab_size=tokenizer().vocab_size, width=16)
+    save_model(path / "narrow", model, tokenizer())
+    return path / "narrow"
