@@ -129,8 +129,7 @@ def main() -> None:
         peak, ms = map(float, done.stdout.split())
         plain = plain or (peak, ms)
         print(
-            f"  {way:38} {peak:7.0f} MB {peak / plain[0]:6.2f}"
-            f"   {ms:7.0f} ms {ms / plain[1]:6.2f}"
+            f"  {way:38} {peak:7.0f} MB {peak / plain[0]:6.2f}   {ms:7.0f} ms {ms / plain[1]:6.2f}"
         )
 
 

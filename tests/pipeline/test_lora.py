@@ -19,18 +19,19 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def run(chain: Path, tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """The tiny recipe for adapters, on the chain's base model."""
+    """The tiny recipe for adapters, on the chain's base model, for a moment."""
     path = tmp_path_factory.mktemp("lora") / "sft-lora"
     names = {"prepare": "prepared", "tokenize": "data", "pretrain": "init_from"}
     parents = [f"{name}={chain / stage}" for stage, name in names.items()]
-    jielong("sft", repository / "recipes" / "tiny" / "sft-lora.toml", *parents, f"run_dir={path}")
+    recipe = repository / "recipes" / "tiny" / "sft-lora.toml"
+    jielong("sft", recipe, *parents, "steps=120", f"run_dir={path}")
     return path
 
 
 def test_adapters_learn_to_answer(run: Path) -> None:
     losses = [metrics["chat_loss"] for metrics in read_metrics(run)]
-    assert len(losses) == 400
-    assert sum(losses[-20:]) < 0.6 * sum(losses[:20])
+    assert len(losses) == 120
+    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
 
 
 def test_in_peft_on_the_base_model_it_says_the_same(run: Path, chain: Path, tmp_path: Path) -> None:
@@ -45,15 +46,13 @@ def test_in_peft_on_the_base_model_it_says_the_same(run: Path, chain: Path, tmp_
     rows = read.apply_chat_template(
         [{"role": "user", "content": "你好"}], add_generation_prompt=True, return_tensors="pt"
     )
-    found = model.generate(**rows, do_sample=False, max_new_tokens=16)[0].tolist()
+    found = model.generate(**rows, do_sample=False, max_new_tokens=16)
+    asked = rows["input_ids"].shape[1]
     for path in (run, merged):
-        ours = load_assistant(path)
-        logits = ours.model(rows["input_ids"])[0, -1]
-        assert int(logits.argmax()) == found[rows["input_ids"].shape[1]]
-    asked = [
-        jielong("generate", path, "三国", "--strategy", "greedy").stdout for path in (run, merged)
+        scores = load_assistant(path).model(found[:, :-1])[0, asked - 1 :]
+        assert scores.argmax(dim=-1).tolist() == found[0, asked:].tolist()
+    said = [
+        jielong("generate", path, "三国", "--strategy", "greedy").stdout
+        for path in (run, merged, chain / "pretrain")
     ]
-    assert asked[0] == asked[1]
-    assert (
-        asked[0] != jielong("generate", chain / "pretrain", "三国", "--strategy", "greedy").stdout
-    )
+    assert said[0] == said[1] != said[2]

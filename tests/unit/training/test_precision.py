@@ -94,9 +94,10 @@ def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
     assert made.step == 1
     assert all(torch.equal(before[n], t) for n, t in made.module.state_dict().items())
     assert not made.optimizers[0].state
+    assert made.precision.good_steps == 0
     metrics = made.update(Part([0.5], tiny))
     assert "skipped" not in metrics
-    assert made.step == 2
+    assert (made.step, made.precision.good_steps) == (2, 1)
 
 
 def test_a_gradient_that_no_scale_can_mend_ends_the_run() -> None:
