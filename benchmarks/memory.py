@@ -82,7 +82,7 @@ def theirs(way: str, shape: argparse.Namespace) -> Callable[[torch.Tensor], obje
         )
     ).train()
     if "checkpointing" in way:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     adam = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
 
     def step(ids: torch.Tensor) -> None:

@@ -69,8 +69,8 @@ class LoraLinear(nn.Linear):
         y = super().forward(input)
         if not self.enabled:
             return y
-        change = F.linear(F.linear(self.dropout(input), self.lora_a), self.lora_b)
-        return y + self.config.scale * change
+        inner = self.config.scale * F.linear(self.dropout(input), self.lora_a)
+        return y + F.linear(inner, self.lora_b)
 
     def merged(self) -> Tensor:
         """W + (alpha / r) B A, (out, in)."""

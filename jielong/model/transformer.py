@@ -79,7 +79,7 @@ class Transformer(nn.Module):
         )
         x = self._embed(ids, sight.queries, documents, segments, cache)
         angles = [rotary(sight.queries) for rotary in self.rotaries]
-        saves = self.recomputes and torch.is_grad_enabled() and cache is None
+        saves = self.recomputes and torch.is_grad_enabled()
         for block in self.blocks:
             local = len(angles) > 1 and block.attention.pattern.kind == "sliding"
             run = partial(checkpoint, block, use_reentrant=False) if saves else block

@@ -110,7 +110,8 @@ class Learner:
             if not math.isfinite(norm):
                 if self.precision.absorb_overflow():
                     self.step += 1
-                    return metrics | {"skipped": 1.0, "loss_scale": self.precision.scale}
+                    finite = {name: v for name, v in metrics.items() if math.isfinite(v)}
+                    return finite | {"skipped": 1.0, "loss_scale": self.precision.scale}
                 raise TrainingDivergedError(
                     f"step {self.step + 1}: the gradient's norm is {norm}: lower the learning rate "
                     "or look at this step's batch; the last checkpoint is intact"

@@ -15,6 +15,7 @@ from jielong.model.lora import (
     merged_state,
 )
 from jielong.model.transformer import Transformer
+from jielong.objectives.language_model import TokenBatch, next_token_loss
 from tests.tiny import decoder, encoder_decoder, random_ids, scalar_model
 
 LAYERS = ("attention.qkv", "attention.output", "feed_forward.gate_up", "feed_forward.down")
@@ -45,6 +46,7 @@ def test_an_adapter_by_hand() -> None:
         layer.lora_b.fill_(2.0)
     assert layer(x).tolist() == [13]
     assert layer.merged().tolist() == [[1 + 3, 2 - 3]]
+    assert LoraConfig(rank=4, alpha=6.0).scale == 1.5
 
 
 def test_at_first_nothing_has_changed() -> None:
@@ -96,12 +98,19 @@ def test_settings_that_adapt_nothing_are_refused(settings: dict, message: str) -
 
 @pytest.mark.parametrize("name", [*LAYERS, "head"])
 def test_each_adapter_matters_and_merges(name: str) -> None:
-    """Every linear layer of the model, so that none is passed by when the model runs."""
+    """Every linear layer of the model, so that none is passed by when it answers or learns."""
     model, ids = adapted(targets=(name,)), random_ids(2, 9)
     plain = Transformer(model.config).eval()
     plain.load_state_dict(merged_state(model))
     torch.testing.assert_close(plain(ids), model(ids), atol=1e-5, rtol=1e-4)
     assert (model(ids) - decoder(tied=False)(ids)).abs().max() > 0.1
+    batch = TokenBatch(ids, torch.ones_like(ids, dtype=torch.bool))
+    learned, expected = next_token_loss(model, batch).total, next_token_loss(plain, batch).total
+    torch.testing.assert_close(learned, expected)
+    learned.backward()
+    for layer in adapters(model).values():
+        assert layer.lora_a.grad.abs().sum() > 0
+        assert layer.lora_b.grad.abs().sum() > 0
 
 
 def test_switched_off_the_model_is_its_base_bit_for_bit() -> None:

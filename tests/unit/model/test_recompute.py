@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jielong.model.kv_cache import KVCache
 from jielong.model.transformer import recompute_activations
 from tests.tiny import decoder, encoder_decoder, random_ids, scalar_model
 
@@ -64,14 +63,3 @@ def test_blocks_are_run_twice_only_where_a_gradient_is_wanted() -> None:
     with torch.no_grad():
         model(IDS)
     assert len(calls) == 3
-
-
-def test_with_a_cache_a_block_is_run_once() -> None:
-    """A second run would write the same keys and values behind the first."""
-    model = decoder()
-    expected = model(IDS)
-    recompute_activations(model)
-    cache = KVCache(model.config, 3, 20)
-    parts = [model.hidden(piece, cache=cache) for piece in IDS.split([12, 8], dim=1)]
-    assert cache.length == 20
-    torch.testing.assert_close(model.logits(torch.cat(parts, dim=1)), expected)
