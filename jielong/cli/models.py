@@ -40,13 +40,17 @@ def _add_exchange(add: Add) -> None:
         "source", type=Path, metavar="SOURCE", help="a Hugging Face folder or a GGUF file"
     )
     exchange.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    exchange.add_argument(
+        "--base", type=Path, metavar="MODEL", help="SOURCE is a PEFT adapter: merge it into this"
+    )
     export = add("export", "write a model so that other programs load it", _export)
     export.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
     export.add_argument("out", type=Path, metavar="OUT", help="a new folder, or file")
     export.add_argument(
         "--format",
-        choices=("hf", "gguf"),
-        help="hf: a folder for transformers and vLLM; gguf: a file for llama.cpp, as *.gguf means",
+        choices=("hf", "gguf", "peft"),
+        help="hf: a folder for transformers and vLLM; gguf: a file for llama.cpp, as *.gguf means; "
+        "peft: the adapter alone, where one was trained (LoRA)",
     )
     export.add_argument(
         "--dtype",
@@ -82,25 +86,27 @@ def _import(arguments: argparse.Namespace) -> None:
     from jielong.core.progress import say
     from jielong.generation.exchange import import_model
 
-    say(import_model(arguments.source, arguments.out).describe())
+    say(import_model(arguments.source, arguments.out, arguments.base).describe())
     sys.stdout.write(f"{arguments.out}\n")
 
 
 def _export(arguments: argparse.Namespace) -> None:
     from jielong.core.progress import say
-    from jielong.generation.exchange import GGUF, export_folder, export_gguf
+    from jielong.generation.exchange import GGUF, export_adapter, export_folder, export_gguf
     from jielong.model.formats.safetensors_files import MAX_SHARD_BYTES
 
     model, out, dtype = arguments.model, arguments.out, arguments.dtype
     form = arguments.format or ("gguf" if out.suffix == GGUF else "hf")
-    if dtype == {"hf": "q8_0", "gguf": "bf16"}[form]:
+    if dtype == ("bf16" if form == "gguf" else "q8_0"):
         arguments.refuse(f"--dtype {dtype}: --format {form} has no such numbers")
+    if arguments.max_shard_size and form != "hf":
+        one = "a GGUF file" if form == "gguf" else "an adapter"
+        arguments.refuse(f"--max-shard-size: {one} is one file")
     if form == "gguf":
-        if arguments.max_shard_size:
-            arguments.refuse("--max-shard-size: a GGUF file is one file")
-        exported = export_gguf(model, out, dtype=dtype)
+        say(export_gguf(model, out, dtype=dtype).describe())
+    elif form == "peft":
+        export_adapter(model, out, dtype=dtype)
     else:
         size = arguments.max_shard_size or MAX_SHARD_BYTES
-        exported = export_folder(model, out, dtype=dtype, max_shard_bytes=size)
-    say(exported.describe())
+        say(export_folder(model, out, dtype=dtype, max_shard_bytes=size).describe())
     sys.stdout.write(f"{arguments.out}\n")

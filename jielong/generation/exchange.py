@@ -1,4 +1,4 @@
-"""Models in and out: other programs' models become ours, and ours become theirs."""
+"""Models and adapters in and out: other programs' become ours, and ours become theirs."""
 
 import json
 import shutil
@@ -13,11 +13,21 @@ import torch
 from jielong.core import config as configs
 from jielong.core.errors import RunDirectoryError
 from jielong.core.files import new_folder, write_atomic
-from jielong.generation.loading import GGUF, SHAPE, WEIGHTS, Assistant, find_model, load_assistant
+from jielong.generation.loading import (
+    GGUF,
+    SHAPE,
+    WEIGHTS,
+    Assistant,
+    find_model,
+    load_adapter,
+    load_assistant,
+    read_shape,
+)
 from jielong.generation.matching import ENDS, GENERATION, ends_of
 from jielong.model.formats import gguf_file
 from jielong.model.formats.gguf import write_gguf
 from jielong.model.formats.hugging_face import is_hugging_face, write_model
+from jielong.model.formats.peft import is_adapter, merge_adapter, write_adapter
 from jielong.model.formats.safetensors_files import MAX_SHARD_BYTES, write_tensors
 from jielong.tokenizer.bpe import FILE
 from jielong.tokenizer.gguf import from_keys, to_keys
@@ -29,16 +39,26 @@ _DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 _THEIRS = (FILE, CONFIG, TEMPLATE, GENERATION)
 
 
-def import_model(source: Path, out: Path) -> Assistant:
+def import_model(source: Path, out: Path, base: Path | None = None) -> Assistant:
     """Make a model folder of ours, at `out`, from a folder of Hugging Face's layout or a GGUF file.
 
-    Raises `RunDirectoryError` when `out` holds something, or the model is ours already.
+    With a `base`, which is a model of any kind, `source` is a PEFT adapter of it: it is merged into
+    its weights. Raises `RunDirectoryError` when `out` holds something, or the model is ours
+    already.
     """
-    place, _ = find_model(source)
-    if place.suffix != GGUF and not is_hugging_face(place):
+    if is_adapter(source) != (base is not None):
+        raise RunDirectoryError(
+            f"{source}: is no PEFT adapter: leave --base out"
+            if base
+            else f"{source}: is an adapter: say with --base which model it changes"
+        )
+    place, _ = find_model(base or source)
+    if base is None and place.suffix != GGUF and not is_hugging_face(place):
         raise RunDirectoryError(f"{source}: is a model of ours already: use it as it is")
     with _new(out) as made:
         assistant = load_assistant(place)
+        if base is not None:
+            merge_adapter(assistant.model, source)
         weights = {name: tensor.cpu() for name, tensor in assistant.model.state_dict().items()}
         write_tensors(made / WEIGHTS, weights)
         write_atomic(made / SHAPE, configs.dumps(assistant.model.config))
@@ -90,6 +110,18 @@ def export_gguf(model: Path, out: Path, *, dtype: gguf_file.Dtype = "f32") -> As
     keys |= {f"tokenizer.ggml.{key}": token for key, token in _known_ids(assistant, "eos").items()}
     write_gguf(out, config, assistant.model.state_dict(), keys, dtype=dtype)
     return assistant
+
+
+def export_adapter(model: Path, out: Path, *, dtype: Dtype = "f32") -> None:
+    """Write the adapter that a model was trained with as a folder that `peft` loads.
+
+    It belongs on the model that the training began with. Raises `ConfigError` when there is none,
+    or when no family has the model's shape.
+    """
+    folder, _ = find_model(model)
+    config, tensors = load_adapter(folder)
+    with _new(out) as made:
+        write_adapter(made, read_shape(folder), config, tensors, _DTYPES[dtype])
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """Finished models on disk: `model.toml`, `model.safetensors` and `tokenizer.json` in one folder.
 
-A finished run keeps its model in `RUN/model`. What came before the transformer lies there too:
-`recurrent.toml` or `seq2seq.toml` with weights, or the counts in `ngram.npz`. A folder in the
-layout of Hugging Face and a GGUF file are models as well. The model and the tokenizer meet here for
-the first time; below this room they know each other as integers only.
+A finished run keeps its model in `RUN/model`. Where adapters were trained (LoRA), the weights have
+them in, and `adapter.toml` and `adapter.safetensors` beside them hold them apart. What came before
+the transformer lies there too: `recurrent.toml` or `seq2seq.toml` with weights, or the counts in
+`ngram.npz`. A folder in the layout of Hugging Face and a GGUF file are models as well. The model
+and the tokenizer meet here for the first time; below this room they know each other as integers
+only.
 """
 
 from collections.abc import Callable, Mapping
@@ -51,6 +53,7 @@ from jielong.model.formats.safetensors_files import (
 from jielong.model.formats.settings import Settings
 from jielong.model.formats.skeleton import build
 from jielong.model.heads import ScalarModel
+from jielong.model.lora import LoraConfig, adapters, add_adapters, merged_state
 from jielong.model.task_model import TaskModel
 from jielong.model.transformer import Transformer
 from jielong.tokenizer.bpe import Tokenizer
@@ -59,6 +62,7 @@ from jielong.tokenizer.special_tokens import SPELLINGS
 
 FOLDER = "model"
 SHAPE, WEIGHTS, COUNTS = "model.toml", "model.safetensors", "ngram.npz"
+ADAPTER, ADAPTER_WEIGHTS = "adapter.toml", "adapter.safetensors"
 GGUF = ".gguf"
 BASELINES: dict[str, tuple[type, type]] = {
     "recurrent.toml": (Recurrent, RecurrentConfig),
@@ -121,12 +125,25 @@ def make_model(config: ModelConfig) -> Transformer | EncoderDecoder:
 def save_model(run: Path, model: Network, tokenizer: Tokenizer) -> dict[str, str]:
     """Write a run's finished model to `run/model`; returns its hash, for the run's manifest."""
     folder = run / FOLDER
-    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.cpu().contiguous() for name, tensor in merged_state(model).items()}
     write_atomic(folder / WEIGHTS, save(weights))
     shape = next((file for file, (kind, _) in BASELINES.items() if type(model) is kind), SHAPE)
+    _save_adapters(folder, model)
     write_atomic(folder / shape, configs.dumps(model.config))
     tokenizer.save(folder)
     return {"model_sha256": sha256_file(folder / WEIGHTS)}
+
+
+def _save_adapters(folder: Path, model: nn.Module) -> None:
+    layers = adapters(model)
+    if not layers:
+        return
+    both = {f"{name}.lora_a": layer.lora_a for name, layer in layers.items()}
+    both |= {f"{name}.lora_b": layer.lora_b for name, layer in layers.items()}
+    tensors = {name: tensor.detach().cpu() for name, tensor in both.items()}
+    write_atomic(folder / ADAPTER_WEIGHTS, save(tensors))
+    config = next(iter(layers.values())).config
+    write_atomic(folder / ADAPTER, configs.dumps(config))
 
 
 def save_ngram(run: Path, model: NgramModel, tokenizer: Tokenizer) -> None:
@@ -167,6 +184,26 @@ def load_rules(path: Path) -> Trained[RuleSpeaker]:
     """What answers by a table of rules; its tokens are bytes, for it knows no words."""
     tokenizer = Tokenizer.train((), len(SPELLINGS) + 256)
     return Trained(path.stem, RuleSpeaker(RuleTable.load(path), tokenizer), tokenizer)
+
+
+def load_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
+    """The adapter beside the model in `folder`: its settings, and `NAME.lora_a` and `NAME.lora_b`.
+
+    Raises `ConfigError` when the model was trained without.
+    """
+    if not (folder / ADAPTER).exists():
+        raise ConfigError(f"{folder}: was trained without adapters: train it with a [lora] table")
+    config, lora = _read_own_shape(folder), configs.load(LoraConfig, folder / ADAPTER)
+
+    def make() -> nn.Module:
+        model = make_model(config)
+        add_adapters(model, lora)
+        return model
+
+    shapes = {name: stored.shape for name, stored in open_file(folder / WEIGHTS).items()}
+    model = build(make, vars(config), shapes, str(folder / ADAPTER))
+    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    return lora, _read(folder / ADAPTER_WEIGHTS, wanted, ADAPTER)
 
 
 def load_assistant(path: Path | str) -> Assistant:
@@ -287,35 +324,42 @@ def _load(make: Callable[[], N], shape: Path, config: Shape) -> N:
     _verify(shape.parent)
     stored = open_file(file)
     model = build(make, vars(config), {n: s.shape for n, s in stored.items()}, str(shape))
-    weights = {name: torch.empty(tensor.shape) for name, tensor in model.state_dict().items()}
-    _match(stored, weights, shape)
-    for name, tensor in stored.items():
-        read_into(tensor, weights[name])
-    model.load_state_dict(weights, assign=True)
+    model.load_state_dict(_read(file, model.state_dict(), shape.name), assign=True)
     return model.to(default_device())
 
 
-def _match(stored: Mapping[str, Stored], weights: Mapping[str, Tensor], shape: Path) -> None:
-    """Every tensor that the shape asks for is there and has its form, and no other is there."""
-    file = shape.with_name(WEIGHTS)
+def _read(file: Path, wanted: Mapping[str, Tensor], settings: str) -> dict[str, Tensor]:
+    """The tensors of a file, when they are those that its `settings` want, and their numbers."""
+    stored = open_file(file)
+    _match(stored, wanted, file, settings)
+    found = {name: torch.empty(tensor.shape) for name, tensor in wanted.items()}
+    for name, tensor in stored.items():
+        read_into(tensor, found[name])
+    return found
+
+
+def _match(
+    stored: Mapping[str, Stored], wanted: Mapping[str, Tensor], file: Path, settings: str
+) -> None:
+    """Every tensor that the settings ask for is there and has its form, and no other is there."""
     for mark, kind in _HEADS.items():
-        if mark in stored and mark not in weights:
-            raise CheckpointError(f"{shape.parent}: {kind}")
-    for name, weight in weights.items():
+        if mark in stored and mark not in wanted:
+            raise CheckpointError(f"{file.parent}: {kind}")
+    for name, tensor in wanted.items():
         if name not in stored:
             raise CheckpointError(
-                f"{file}: holds no {name}, and {shape.name} asks for it: copy both from one place"
+                f"{file}: holds no {name}, and {settings} asks for it: copy both from one place"
             )
         check_type(stored[name])
-        if stored[name].shape != weight.shape:
+        if stored[name].shape != tensor.shape:
             raise CheckpointError(
-                f"{file}: {name} is {spell(stored[name].shape)} and {shape.name} asks for "
-                f"{spell(weight.shape)}: copy both from one place"
+                f"{file}: {name} is {spell(stored[name].shape)} and {settings} asks for "
+                f"{spell(tensor.shape)}: copy both from one place"
             )
-    unplaced = [name for name in stored if name not in weights]
+    unplaced = [name for name in stored if name not in wanted]
     if unplaced:
         raise CheckpointError(
-            f"{file}: {unplaced[0]} has no place in a model of that {shape.name}: copy both from "
+            f"{file}: {unplaced[0]} has no place in a model of that {settings}: copy both from "
             "one place"
         )
 

@@ -1,14 +1,18 @@
 """The transformer: one trunk for models that look back, both ways, or at an encoder as well."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from jielong.model.attention import Memory
 from jielong.model.block import Block
 from jielong.model.config import ModelConfig
 from jielong.model.kv_cache import KVCache
+from jielong.model.lora import LoraLinear
 from jielong.model.norm import make_norm
 from jielong.model.positions import Rotary, sinusoids
 from jielong.model.readout import surprisal
@@ -29,6 +33,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, *, cross: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.recomputes = False
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self._make_positions(config)
@@ -78,19 +83,18 @@ class Transformer(nn.Module):
         x = self._embed(ids, sight.queries, documents, segments, cache)
         reach = ids.shape[1] + (0 if cache is None else cache.length)
         angles = [rotary(sight.queries, reach) for rotary in self.rotaries]
+        saves = self.recomputes and torch.is_grad_enabled()
         for block in self.blocks:
             turned = angles[-1 if block.windowed else 0] if angles else None
-            x = block(x, turned, sight, cache, memory)
+            run = partial(checkpoint, block, use_reentrant=False) if saves else block
+            x = run(x, turned, sight, cache, memory)
         if cache is not None:
             cache.length += ids.shape[1]
         return self.norm(x)
 
     def logits(self, hidden: Float[Tensor, "*N C"]) -> Float[Tensor, "*N V"]:
         """Scores over the vocabulary (..., V) of states (..., C)."""
-        return F.linear(hidden, self._readout())
-
-    def _readout(self) -> Tensor:
-        return self.embedding.weight if self.head is None else self.head.weight
+        return F.linear(hidden, self.embedding.weight) if self.head is None else self.head(hidden)
 
     def forward(
         self,
@@ -111,9 +115,12 @@ class Transformer(nn.Module):
         hidden = self.hidden(ids, is_token=is_token, documents=documents, prefix=prefix)
         if select is not None:
             hidden = hidden.flatten(0, 1) if select.all() else hidden[select]
-        if targets is not None:
-            return surprisal(hidden, self._readout(), targets)
-        return self.logits(hidden)
+        if targets is None:
+            return self.logits(hidden)
+        if isinstance(self.head, LoraLinear):  # whose scores are not those of one matrix
+            return F.cross_entropy(self.logits(hidden), targets, reduction="sum")
+        readout = self.embedding if self.head is None else self.head
+        return surprisal(hidden, readout.weight, targets)
 
     def surprisal(
         self,
@@ -178,6 +185,14 @@ class Transformer(nn.Module):
         if cache is not None:
             cache.speaker = found[:, -1]
         return found
+
+
+def recompute_activations(module: nn.Module) -> None:
+    """From now on keep of each block its input alone, and compute the rest again for the backward
+    pass (arXiv:1604.06174, section 4.1): less memory, more time, the same gradients."""
+    for each in module.modules():
+        if isinstance(each, Transformer):
+            each.recomputes = True
 
 
 def _within(documents: Tensor) -> Tensor:

@@ -23,6 +23,13 @@ class RankingBatch(NamedTuple):
     lengths: Tensor
     ranks: Tensor
 
+    def portions(self, most: int) -> "list[RankingBatch]":
+        """The same in pieces of at most `most` prompts, each with all of its rows."""
+        rows = (self.ranks > 0).any(dim=1).sum(dim=1)
+        counts = [int(piece.sum()) for piece in rows.split(most)]
+        pieces = (self.ids.split(counts), self.lengths.split(counts), self.ranks.split(most))
+        return [RankingBatch(*piece) for piece in zip(*pieces, strict=True)]
+
 
 @runtime_checkable
 class RewardModel(Protocol):

@@ -32,12 +32,14 @@ from jielong.generation.loading import load_assistant, load_task_model, save_mod
 from jielong.model.task_model import TaskModel
 from jielong.objectives.finetune import TaskBatch, finetune_loss
 from jielong.objectives.loss import Loss
+from jielong.stages.learning import check_machine, make_learner
 from jielong.stages.pretrain import check_window
 from jielong.tokenizer.bpe import Tokenizer
-from jielong.training.learner import Learner, Part
+from jielong.training.learner import Part
 from jielong.training.loop import Plan, run_training, totals
-from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.optimizers import OptimizerConfig
 from jielong.training.plan import LoopConfig
+from jielong.training.settings import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,7 @@ class FinetuneConfig:
     save_every: int = 500
     loop: LoopConfig = field(default_factory=LoopConfig)
     optimizer: OptimizerConfig
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -82,6 +85,7 @@ class FinetuneConfig:
 
 def run(config: FinetuneConfig, *, resume: bool | str = False) -> Path:
     """Fine-tune, then answer the held-out examples; returns the run directory."""
+    check_machine(config.training)
     base = open_finished(config.init_from, "pretrain")
     given = {name: getattr(config, name) for name in ("train", "test", "prepared")}
     inputs = {name: Path(path) for name, path in given.items() if path}
@@ -112,17 +116,13 @@ def run(config: FinetuneConfig, *, resume: bool | str = False) -> Path:
     model.trunk.load_state_dict(assistant.model.state_dict())
     model.to(default_device()).train()
     steps = -(-config.epochs * len(encoded) // config.batch)
-    learner = Learner(
-        model,
-        make_optimizers(model, config.optimizer),
-        Schedule.of(config.optimizer, steps),
-        config.optimizer.clip,
-    )
+    learner = make_learner(model, config.optimizer, config.training, steps)
     pad = assistant.tokenizer.special.pad
     plan = Plan(steps=steps, save_every=config.save_every, loop=config.loop)
     run_training(run, learner, _batches(config, encoded, pad), plan)
-    answers = [labels[number] for number in answer(model, held_out, pad)]
-    found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
+    with learner.averaged():
+        answers = [labels[number] for number in answer(model, held_out, pad)]
+        found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
     run.finish(found | {"labels": labels} | _write_scores(run.path, train, test, answers))
     return run.path
 

@@ -31,11 +31,13 @@ from jielong.generation.loading import save_model, save_ngram
 from jielong.model.config import ModelConfig
 from jielong.model.transformer import Transformer
 from jielong.objectives.sequence_to_sequence import Marks, SourceTarget, lay_out, target_loss
+from jielong.stages.learning import make_learner
 from jielong.stages.pretrain import document_parts, with_vocabulary
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training, totals
-from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.optimizers import OptimizerConfig
+from jielong.training.settings import TrainingConfig
 
 _TRIAL_SHARE = 0.05  # of the seconds that a rung has, to find out how long a step takes
 _TRIAL_STEPS = 5
@@ -243,9 +245,7 @@ def _train(
     def begin(steps: int) -> tuple[M, Learner]:
         torch.manual_seed(derive(material.seed, "weights"))
         module = make().to(default_device())
-        optimizers = make_optimizers(module, rung.optimizer)
-        schedule = Schedule.of(rung.optimizer, steps)
-        return module, Learner(module, optimizers, schedule, rung.optimizer.clip)
+        return module, make_learner(module, rung.optimizer, TrainingConfig(), steps)
 
     if (path / MANIFEST).exists():  # the steps were settled when it was started
         rung = configs.load(type(rung), path / "config.toml")

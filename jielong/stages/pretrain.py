@@ -20,13 +20,15 @@ from jielong.generation.loading import Trained, make_model, save_model
 from jielong.model.config import ModelConfig, Objective
 from jielong.model.sizes import TRAINING, forward_flops
 from jielong.stages.held_out import held_out_loss
+from jielong.stages.learning import check_machine, make_learner
 from jielong.stages.lessons import CorruptionConfig, Lesson, causal, lesson, window_parts
 from jielong.stages.samples import SampleConfig, sampler
 from jielong.tokenizer.bpe import Tokenizer
-from jielong.training.learner import Learner, Part
+from jielong.training.learner import Part
 from jielong.training.loop import Plan, run_training, totals
-from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.optimizers import OptimizerConfig
 from jielong.training.plan import LoopConfig
+from jielong.training.settings import TrainingConfig
 from jielong.training.speed import Work
 
 
@@ -54,6 +56,7 @@ class PretrainConfig:
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
     model: ModelConfig
     optimizer: OptimizerConfig
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -98,6 +101,7 @@ class PretrainConfig:
 
 def run(config: PretrainConfig, *, resume: bool | str = False) -> Path:
     """Train from random weights; returns the run directory with its finished model."""
+    check_machine(config.training)
     data = open_finished(config.data, "tokenize")
     run = RunDir.create(
         config.run_dir,
@@ -110,12 +114,7 @@ def run(config: PretrainConfig, *, resume: bool | str = False) -> Path:
     tokenizer = Tokenizer.load(data.path)
     torch.manual_seed(derive(config.seed, "weights"))
     model = make_model(config.shape(tokenizer)).to(default_device())
-    learner = Learner(
-        model,
-        make_optimizers(model, config.optimizer),
-        Schedule.of(config.optimizer, config.steps),
-        config.optimizer.clip,
-    )
+    learner = make_learner(model, config.optimizer, config.training, config.steps)
     names = [f"phase-{name}" for name in data.manifest.get("phases", ())] or ["train"]
     phases = [Shard.load(data.path / f"{name}.npz").tokens for name in names]
     taught = lesson(config.objective, config.window, config.corruption, tokenizer)
@@ -129,7 +128,8 @@ def run(config: PretrainConfig, *, resume: bool | str = False) -> Path:
     )
     hooks = sampler(config.samples, run, Trained("", model, tokenizer), config.seed)
     run_training(run, learner, lambda step: [documents(step)], plan, hooks)
-    found = totals(run.path) | save_model(run.path, model, tokenizer)
+    with learner.averaged():
+        found = totals(run.path) | save_model(run.path, model, tokenizer)
     run.finish(found)
     return run.path
 

@@ -25,13 +25,15 @@ from jielong.model.heads import ScalarModel, start_from
 from jielong.objectives.preference import ranking_loss
 from jielong.stages.candidates import Candidate, sample_candidates, sample_only
 from jielong.stages.judging import Prompt, fluency_of, save_judge, sentences
+from jielong.stages.learning import check_machine, make_learner
 from jielong.stages.ranking_batches import Ranked, RankingBatches, check_lengths, collate
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.tokenizer.chat_template import render
-from jielong.training.learner import Learner, Part
+from jielong.training.learner import Part
 from jielong.training.loop import Plan, run_training, totals
-from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.optimizers import OptimizerConfig
 from jielong.training.plan import LoopConfig
+from jielong.training.settings import TrainingConfig
 
 RANKINGS = "rankings.jsonl"
 FEW_COMPARISONS = 2000
@@ -66,6 +68,7 @@ class RewardConfig:
     save_every: int = 50
     loop: LoopConfig = field(default_factory=LoopConfig)
     optimizer: OptimizerConfig
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -82,6 +85,7 @@ class RewardConfig:
 
 def run(config: RewardConfig, *, resume: bool | str = False) -> Path:
     """Collect rankings, train; returns the run directory with rankings, judge and model."""
+    check_machine(config.training)
     parents = {
         "init_from": open_finished(config.init_from, "sft").path,
         "data": open_finished(config.data, "tokenize").path,
@@ -107,16 +111,12 @@ def run(config: RewardConfig, *, resume: bool | str = False) -> Path:
     batches = RankingBatches(rankings, assistant.tokenizer, config.batch, config.seed)
     check_lengths(batches.prompts, assistant.context)
     steps = config.epochs * batches.per_epoch
-    learner = Learner(
-        model,
-        make_optimizers(model, config.optimizer),
-        Schedule.of(config.optimizer, steps),
-        config.optimizer.clip,
-    )
+    learner = make_learner(model, config.optimizer, config.training, steps)
     plan = Plan(steps=steps, save_every=config.save_every, loop=config.loop)
     run_training(run, learner, lambda step: [Part([batches(step)], ranking_loss)], plan)
-    mean, deviation = _calibrate(model, assistant.tokenizer, parents["prepared"])
-    found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
+    with learner.averaged():
+        mean, deviation = _calibrate(model, assistant.tokenizer, parents["prepared"])
+        found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
     found |= {"rankings": len(rankings), "tokens": batches.tokens * config.epochs}
     run.finish(found | {"demonstration_mean": mean, "demonstration_std": deviation})
     return run.path

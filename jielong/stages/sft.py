@@ -16,13 +16,16 @@ from jielong.data.conversations import Conversation, mixture, read_jsonl
 from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
 from jielong.generation.loading import Assistant, load_assistant, save_model
+from jielong.model.lora import LoraConfig, add_adapters, targets
 from jielong.objectives.language_model import TokenBatch, next_token_loss
 from jielong.stages.held_out import held_out_loss
+from jielong.stages.learning import check_machine, make_learner
 from jielong.stages.pretrain import check_window, document_parts
-from jielong.training.learner import Learner, Part
+from jielong.training.learner import Part
 from jielong.training.loop import Plan, run_training, totals
-from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.optimizers import OptimizerConfig
 from jielong.training.plan import LoopConfig
+from jielong.training.settings import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,8 @@ class SFTConfig:
     make up `own_share` of all conversations. A step sees `batch` conversations in rows of at most
     `longest` tokens, `packed` several to a row, and `document_batch` windows of plain text, whose
     mean loss weighs `document_weight`. With `keep_best` the loss on held-out conversations of the
-    families is measured at each checkpoint, and the best one is kept.
+    families is measured at each checkpoint, and the best one is kept. With `lora` the base model
+    stays as it is, and adapters are learned.
     """
 
     run_dir: str
@@ -55,6 +59,8 @@ class SFTConfig:
     keep_best: bool = False
     loop: LoopConfig = field(default_factory=LoopConfig)
     optimizer: OptimizerConfig
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    lora: LoraConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -68,6 +74,7 @@ class SFTConfig:
 
 def run(config: SFTConfig, *, resume: bool | str = False) -> Path:
     """Fine-tune; returns the run directory with its finished model."""
+    check_machine(config.training)
     base = open_finished(config.init_from, "pretrain")
     data = open_finished(config.data, "tokenize")
     prepared = open_finished(config.prepared, "prepare")
@@ -75,6 +82,8 @@ def run(config: SFTConfig, *, resume: bool | str = False) -> Path:
     inputs |= {f"conversations.{i}": Path(path) for i, path in enumerate(config.conversations)}
     assistant = load_assistant(base.path)
     check_window("document_window", config.document_window, assistant.context)
+    if config.lora is not None:
+        targets(assistant.model, config.lora)
     # Read all of the user's files first: a bad line must leave no half-begun run behind.
     lexicon = Lexicon.load(prepared.path / "lexicon.json")
     rows, cut = _chat_rows(config, lexicon, assistant)
@@ -91,12 +100,9 @@ def run(config: SFTConfig, *, resume: bool | str = False) -> Path:
         say(cut.describe(rows.longest))
     torch.manual_seed(derive(config.seed, "sft"))
     model = assistant.model.train()
-    learner = Learner(
-        model,
-        make_optimizers(model, config.optimizer),
-        Schedule.of(config.optimizer, config.steps),
-        config.optimizer.clip,
-    )
+    if config.lora is not None:
+        add_adapters(model, config.lora)
+    learner = make_learner(model, config.optimizer, config.training, config.steps)
     documents = document_parts(
         Shard.load(data.path / "train.npz").tokens,
         config.document_batch,
@@ -118,7 +124,8 @@ def run(config: SFTConfig, *, resume: bool | str = False) -> Path:
         loop=config.loop,
     )
     run_training(run, learner, parts, plan)
-    found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
+    with learner.averaged():
+        found = totals(run.path) | save_model(run.path, model, assistant.tokenizer)
     run.finish(found | {"cut_exchanges": cut.exchanges, "cut_answers": cut.answers})
     return run.path
 

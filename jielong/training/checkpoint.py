@@ -1,10 +1,10 @@
 """Checkpoints: whole, verified, and enough to go on bit for bit.
 
-`checkpoints/step-000500/` holds `model.safetensors`, `training.safetensors` (optimizer state and
-random generators) and `state.json` (counters, and the hashes of all three). The directory is
-written under a temporary name, synced, then renamed: one that has its final name is complete. One
-that is to go is renamed first, for a kill must not leave half of it either. Nothing is ever
-unpickled.
+`checkpoints/step-000500/` holds `model.safetensors`, `training.safetensors` (optimizer state, what
+else the learner keeps, random generators) and `state.json` (counters, and the hashes of all three).
+The directory is written under a temporary name, synced, then renamed: one that has its final name
+is complete. One that is to go is renamed first, for a kill must not leave half of it either.
+Nothing is ever unpickled.
 """
 
 import hashlib
@@ -27,6 +27,8 @@ from jielong.training.learner import Learner
 
 FOLDER = "checkpoints"
 MODEL, TRAINING, STATE = "model.safetensors", "training.safetensors", "state.json"
+OWN = "learner."
+"""How the names of the learner's own tensors begin: of those that no optimizer holds."""
 
 
 def save_checkpoint(
@@ -94,12 +96,18 @@ def resume(run: Path, learner: Learner, name: str | None = None) -> dict[str, An
     if not checkpoints(run) and name is None:
         return {}
     path = latest(run) if name is None else _called(run, name)
-    state = verify(path)
+    extra = restore(path, learner)
     for later in checkpoints(run):
         if _order(later) > _order(path):
             say(f"{later}: removed, to go on from {path.name}")
             with removing(later):
                 pass
+    return extra
+
+
+def restore(path: Path, learner: Learner) -> dict[str, Any]:
+    """Put the learner where one checkpoint directory left it; returns the stage's `extra` state."""
+    state = verify(path)
     learner.module.load_state_dict(load((path / MODEL).read_bytes()))
     _restore_training(learner, load((path / TRAINING).read_bytes()))
     learner.step = state["step"]
@@ -194,6 +202,7 @@ def _training_tensors(learner: Learner) -> dict[str, Tensor]:
     for i, optimizer in enumerate(learner.optimizers):
         for j, state in optimizer.state_dict()["state"].items():
             tensors |= {f"{i}.{j}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    tensors |= {f"{OWN}{name}": tensor for name, tensor in learner.to_tensors().items()}
     return _contiguous(tensors)
 
 
@@ -202,6 +211,8 @@ def _restore_training(learner: Learner, tensors: dict[str, Tensor]) -> None:
     cuda = tensors.pop("rng.cuda", None)
     if cuda is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(cuda)
+    own = {name: tensors.pop(name) for name in list(tensors) if name.startswith(OWN)}
+    learner.from_tensors({name.removeprefix(OWN): tensor for name, tensor in own.items()})
     for i, optimizer in enumerate(learner.optimizers):
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():

@@ -5,6 +5,7 @@ What a `Learner` holds is exactly what a checkpoint holds.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,11 @@ from torch.optim import Optimizer
 
 from jielong.core.errors import DataError, TrainingDivergedError
 from jielong.objectives.loss import Loss
+from jielong.training.average import WeightAverage
 from jielong.training.distributed import sum_across, sum_gradients
 from jielong.training.optimizers import Schedule
+from jielong.training.precision import precision_on
+from jielong.training.settings import TrainingConfig, portions
 
 Objective = Callable[[Any, Any], Loss]
 
@@ -46,15 +50,20 @@ class Learner:
         schedule: Schedule,
         clip: float = 1.0,
         networks: Mapping[str, nn.Module] | None = None,
+        training: TrainingConfig | None = None,
     ) -> None:
         """`networks` are clipped each by its own norm; the first one's is the norm that is logged
         without a name. By default the module is one network."""
+        training = training or TrainingConfig()
         self.module = module
         self.optimizers = list(optimizers)
         self.schedule = schedule
         self.clip = clip
         self.step = 0
         self._parameters = [p for p in module.parameters() if p.requires_grad]
+        self._micro_batch = training.micro_batch
+        self.precision = precision_on(training.precision, next(module.parameters()).device)
+        self.average = WeightAverage(module, training.ema_decay) if training.ema_decay else None
         places = {id(parameter): i for i, parameter in enumerate(self._parameters)}
         self._networks = {
             name: [places[id(p)] for p in network.parameters() if p.requires_grad]
@@ -70,7 +79,8 @@ class Learner:
         Backward on each micro-batch's total; sum gradients and counts over processes; divide once
         by the part's count; add the parts; clip; step. Returns each part's mean loss and metrics,
         its gradient norm when there are several, the norm before clipping, and the rate. A step
-        without parts, or with a part that vetoes it, counts but changes nothing ("skipped").
+        without parts, or with a part that vetoes it, counts but changes nothing ("skipped"); one
+        whose gradient overflows in float16 does so too, and halves the scale of the loss.
 
         Raises `TrainingDivergedError` when the gradient is not finite (no weight is changed then)
         and `DataError` when a part has nothing to learn from.
@@ -98,6 +108,10 @@ class Learner:
         norms = self._norms(total)
         for norm in norms.values():
             if not math.isfinite(norm):
+                if self.precision.absorb_overflow():
+                    self.step += 1
+                    finite = {name: v for name, v in metrics.items() if math.isfinite(v)}
+                    return finite | {"skipped": 1.0, "loss_scale": self.precision.scale}
                 raise TrainingDivergedError(
                     f"step {self.step + 1}: the gradient's norm is {norm}: lower the learning rate "
                     "or look at this step's batch; the last checkpoint is intact"
@@ -110,12 +124,14 @@ class Learner:
     def _gradients(self, part: Part) -> tuple[list[Tensor], dict[str, float]]:
         """The gradient of one part's mean loss, and its metrics."""
         self.module.zero_grad(set_to_none=True)
-        losses = []
-        for micro_batch in part.micro_batches:
-            loss = part.objective(self.module, micro_batch)
-            if loss.total.requires_grad:
-                loss.total.backward()
-            losses.append(loss)
+        losses, scale = [], self.precision.scale
+        for batch in part.micro_batches:
+            for micro_batch in portions(batch, self._micro_batch):
+                with self.precision.autocast():
+                    loss = part.objective(self.module, micro_batch)
+                if loss.total.requires_grad:
+                    (loss.total * scale if scale != 1 else loss.total).backward()
+                losses.append(loss)
         sums = sum_across(
             torch.stack([_sum(x.items for x in losses), _sum(x.total for x in losses)])
         )
@@ -127,7 +143,7 @@ class Learner:
             )
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         sum_gradients(gradients)
-        torch._foreach_div_(gradients, items)
+        torch._foreach_div_(gradients, items * scale)
         metrics = {"loss": loss_total / items, "items": items}
         for name in losses[0].metrics:
             values = torch.stack([loss.metrics[name].float() for loss in losses])
@@ -160,7 +176,36 @@ class Learner:
                 group["lr"] = group["peak_lr"] * multiplier
             optimizer.step()
         self.module.zero_grad(set_to_none=True)
+        self.precision.step_was_good()
+        if self.average is not None:
+            self.average.update()
         self.step += 1
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside the block the module has the weights that the run is for: the average, if one is
+        kept, or else the last."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """What a step changes beside weights, optimizers and the count, for a checkpoint."""
+        tensors = {}
+        if self.average is not None:
+            tensors |= {f"average.{n}": t for n, t in self.average.to_tensors().items()}
+        if self.precision.scales:
+            moving = [self.precision.scale, self.precision.good_steps]
+            tensors["loss_scale"] = torch.tensor(moving, dtype=torch.float64)
+        return tensors
+
+    def from_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `to_tensors` gave."""
+        if self.average is not None:
+            begins = "average."
+            self.average.from_tensors(
+                {n.removeprefix(begins): t for n, t in tensors.items() if n.startswith(begins)}
+            )
+        if self.precision.scales:
+            scale, good_steps = tensors["loss_scale"].tolist()
+            self.precision.scale, self.precision.good_steps = scale, int(good_steps)
 
 
 def _sum(tensors: Any) -> Tensor:  # noqa: ANN401 - any iterable of scalars

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from jielong.core.errors import TrainingDivergedError
 from jielong.core.progress import Task, progress, say
 from jielong.core.run_dir import CONFIG, RunDir
-from jielong.training.checkpoint import best, checkpoints, load_weights, resume, save_checkpoint
+from jielong.training.checkpoint import best, checkpoints, restore, resume, save_checkpoint
 from jielong.training.guard import Guard
 from jielong.training.learner import Learner
 from jielong.training.plan import Plan
@@ -39,7 +39,10 @@ class Session:
         if plan.loop.guard.most and not checkpoints(run.path):
             self.save()  # where a run begins is a place to go back to
         if plan.work is not None:
-            self._peak = machine_peak(run, next(self.learner.module.parameters()).device)
+            weight = next(self.learner.module.parameters())
+            self._peak = machine_peak(
+                run, weight.device, self.learner.precision.dtype or weight.dtype
+            )
         title = f"{run.manifest['stage']} -> {run.path}"
         try:
             self._start_trackers()
@@ -53,9 +56,13 @@ class Session:
         self.guard.check(learner.step - 1, metrics)
 
     def measure(self) -> None:
-        """Measure what is held out, for the line of this step and for its checkpoint."""
+        """Measure what is held out, for the line of this step and for its checkpoint.
+
+        That is done with the weights that the run would be saved with.
+        """
         assert self.plan.held_out_loss is not None
-        self._held_out_loss = self.plan.held_out_loss()
+        with self.learner.averaged():
+            self._held_out_loss = self.plan.held_out_loss()
 
     def log(self, learner: Learner, metrics: dict[str, float]) -> None:
         """A hook: write the step's line, and show it."""
@@ -96,14 +103,17 @@ class Session:
             self._bar.go_back(self.learner.step)
 
     def take_best(self) -> None:
-        """End with the weights of the checkpoint that did best on what is held out."""
+        """End where the checkpoint is that did best on what is held out.
+
+        With all that the learner holds, for an average of the weights is none of the module's.
+        """
         path = best(self.run.path)
         if path is None:
             return
         self.run.note({"best_checkpoint": path.name})
         if path != checkpoints(self.run.path)[-1]:
             say(f"{path.name} did best on what is held out: its weights are the run's model")
-            self.learner.module.load_state_dict(load_weights(path))
+            restore(path, self.learner)
 
     def _restore(self, name: str | None) -> float:
         """Be where a checkpoint was; returns the seconds of the steps that led there."""

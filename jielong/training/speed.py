@@ -28,10 +28,10 @@ def items(metrics: Mapping[str, float]) -> float:
     return sum(value for name, value in metrics.items() if name.rpartition("_")[2] == "items")
 
 
-def machine_peak(run: RunDir, device: torch.device) -> float:
-    """The measured matrix-multiply peak in FLOP/s: measured once and kept in the manifest."""
+def machine_peak(run: RunDir, device: torch.device, dtype: torch.dtype) -> float:
+    """The measured peak of products of that type in FLOP/s: once, and kept in the manifest."""
     if PEAK not in run.manifest:
-        run.note({PEAK: matmul_flops_per_s(device)})
+        run.note({PEAK: matmul_flops_per_s(device, dtype)})
     return run.manifest[PEAK]
 
 

@@ -9,6 +9,7 @@ from jielong.objectives.language_model import TokenBatch, next_token_loss
 from jielong.objectives.preference import RankingBatch, ranking_loss
 from jielong.training.learner import Learner, Part
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.settings import TrainingConfig
 from tests.tiny import decoder, random_ids, scalar_model
 
 pytestmark = pytest.mark.invariance
@@ -100,3 +101,33 @@ def test_R1_rankings_add_up_by_prompts(sizes: list[int]) -> None:
     assert results[0][0] == 3
     for one, other in zip(results[0][3].parameters(), results[1][3].parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("most", [1, 3, 7])
+def test_the_learner_cuts_what_is_too_large(most: int) -> None:
+    """By its setting alone, rankings too, to the same step; and no forward has more rows."""
+    ranks = torch.tensor([[1, 2, 3], [2, 2, 2], [3, 1, 1], [1, 3, 2]])[:, None]
+    rankings = RankingBatch(random_ids(12, 9), torch.arange(12) % 9 + 1, ranks)
+    for make, batch, objective in (
+        (decoder, uneven(), next_token_loss),
+        (scalar_model, rankings, ranking_loss),
+    ):
+        results = []
+        for setting in (0, most):
+            model, seen = make().double(), []
+            sgd = [torch.optim.SGD(model.parameters(), lr=0.1)]
+            settings = TrainingConfig(micro_batch=setting)
+            learner = Learner(model, sgd, Schedule(1), 0.0, training=settings)
+
+            def loss(model, piece, objective=objective, seen=seen):
+                seen.append(len(piece[-1] if piece[-1] is not None else piece[0]))
+                return objective(model, piece)
+
+            metrics = learner.update(Part([batch], loss))
+            results.append((metrics["loss"], metrics["items"], seen, list(model.parameters())))
+        whole, cut_up = results
+        assert cut_up[:2] == pytest.approx(whole[:2], rel=1e-6)
+        assert max(cut_up[2]) <= most
+        assert sum(cut_up[2]) == sum(whole[2])
+        for one, other in zip(whole[3], cut_up[3], strict=True):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=0)

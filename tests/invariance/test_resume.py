@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from jielong.core.run_dir import RunDir, read_metrics
+from jielong.model.lora import LoraConfig, add_adapters
 from jielong.objectives.language_model import TokenBatch, next_token_loss
-from jielong.training.checkpoint import latest
+from jielong.training.checkpoint import latest, resume
 from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, run_training
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.precision import Precision
+from jielong.training.settings import TrainingConfig
 from tests.tiny import decoder, random_ids
 
 pytestmark = pytest.mark.invariance
@@ -30,10 +33,21 @@ class PowerCutError(Exception):
 
 
 def learner(kind: str) -> Learner:
-    """With dropout, so that the random numbers have to go on where they stopped."""
+    """With dropout, so that the random numbers have to go on where they stopped.
+
+    "lora": adapters, their average, and a scale of the loss that falls and rises meanwhile.
+    """
     model = decoder(dropout=0.2).train()
+    training = TrainingConfig()
+    if kind == "lora":
+        kind, training = "adamw", TrainingConfig(ema_decay=0.8, micro_batch=3)
+        add_adapters(model, LoraConfig(rank=2, dropout=0.2))
     config = OptimizerConfig(kind=kind, lr=1e-2, weight_decay=0.1, warmup_steps=3, decay_share=0.5)
-    return Learner(model, make_optimizers(model, config), Schedule.of(config, STEPS))
+    optimizers = make_optimizers(model, config)
+    made = Learner(model, optimizers, Schedule.of(config, STEPS), training=training)
+    if made.average is not None:
+        made.precision = Precision("fp16", "cpu")
+    return made
 
 
 def batches(step: int) -> list[Part]:
@@ -64,10 +78,10 @@ def content(path: Path) -> dict[str, bytes]:
 
 
 def losses(path: Path) -> list[tuple[float, float, float]]:
-    return [(m["step"], m["loss"], m["gradient_norm"]) for m in read_metrics(path)]
+    return [(m["step"], m["loss"], m.get("gradient_norm", -1.0)) for m in read_metrics(path)]
 
 
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
+@pytest.mark.parametrize("kind", ["sgd", "momentum", "adam", "adamw", "muon", "lora"])
 @pytest.mark.parametrize("cuts", [[4], [5], [1, 3, 8]])
 def test_C1_a_resumed_run_is_the_straight_run(tmp_path: Path, kind: str, cuts: list[int]) -> None:
     """Cut at a checkpoint, between two, and three times; every byte of the last checkpoint."""
@@ -85,3 +99,15 @@ def test_two_straight_runs_are_one(tmp_path: Path) -> None:
     for name in ("one", "two"):
         run(tmp_path / name, "muon", batches)
     assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_what_a_step_moves_is_in_the_checkpoint(tmp_path: Path) -> None:
+    """The average and the scale are there, and come back as they were."""
+    made = run(tmp_path / "run", "lora", batches)
+    assert made.average is not None
+    assert 0 < made.average.updates < STEPS, "no step overflowed, or all did"
+    again = learner("lora")
+    resume(tmp_path / "run", again)
+    saved, found = made.to_tensors(), again.to_tensors()
+    assert saved.keys() == found.keys() > {"loss_scale", "average.updates"}
+    assert all(torch.equal(saved[name], found[name]) for name in saved)

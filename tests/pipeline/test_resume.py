@@ -30,6 +30,7 @@ STAGES = {
     "pretrain-encoder-decoder": ("steps=40", "save_every=8"),
     "finetune": ("batch=512", "save_every=8"),
     "sft": ("steps=40", "save_every=8"),
+    "sft-lora": ("steps=40", "save_every=8"),
     "reward": ("train_prompts=256", "fit_prompts=40", "batch=8", "save_every=8"),
     "ppo": ("rollout.iterations=8", "save_every=6"),
     "ppo-ptx": ("rollout.iterations=8", "save_every=6"),
@@ -40,6 +41,7 @@ PARENTS = {
     "reward": {"init_from": "sft", "data": "tokenize", "prepared": "prepare"},
 }
 PARENTS |= {name: PARENTS["pretrain"] for name in STAGES if name.startswith("pretrain-")}
+PARENTS["sft-lora"] = PARENTS["sft"]
 PARENTS["finetune"] = {"init_from": "pretrain", "prepared": "prepare"}
 PARENTS["ppo"] = PARENTS["ppo-ptx"] = PARENTS["reward"] | {"reward_run": "reward"}
 

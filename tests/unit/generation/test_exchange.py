@@ -349,6 +349,8 @@ def test_numbers_that_a_format_does_not_have(
         (["--format", "gguf", "--dtype", "bf16"], "--dtype bf16: --format gguf has no such"),
         (["--dtype", "q8_0"], "--dtype q8_0: --format hf has no such"),
         (["--format", "gguf", "--max-shard-size", "1MB"], "--max-shard-size: a GGUF file is one"),
+        (["--format", "peft", "--dtype", "q8_0"], "--dtype q8_0: --format peft has no such"),
+        (["--format", "peft", "--max-shard-size", "1MB"], "--max-shard-size: an adapter is one"),
     ):
         with pytest.raises(SystemExit, match="2"):
             main(["export", str(ours), str(tmp_path / "out"), *options])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from jielong.core import config as configs
 from jielong.core.errors import ConfigError, TrainingDivergedError
 from jielong.core.run_dir import RunDir, open_run, read_metrics
 from jielong.data.lexicon import Lexicon
@@ -24,6 +25,7 @@ from jielong.tokenizer.chat_template import render
 from jielong.training.checkpoint import latest, load_weights
 from jielong.training.learner import Learner, Part
 from jielong.training.optimizers import OptimizerConfig
+from jielong.training.settings import TrainingConfig
 from tests.tiny import config
 
 WORDS = [f"{a}{b}" for a in "天地人山水火木金土日" for b in "月风云花鸟虫鱼龙虎马"]
@@ -169,8 +171,9 @@ def test_R4_the_reward_model_has_no_dropout(top: Path) -> None:
     assert torch.equal(model.train()(ids), model.eval()(ids))
 
 
-def test_R5_demonstrations_score_zero_in_the_mean(top: Path) -> None:
-    model, tokenizer = load_reward_model(top / "reward")
+def demonstrations_score(top: Path, run: Path) -> torch.Tensor:
+    """What a run's reward model gives each demonstration."""
+    model, tokenizer = load_reward_model(run)
     prompts = sentences(Lexicon.load(top / "prepare" / "lexicon.json"), "train")[:256]
     rows = [
         render(tokenizer, [*p.messages, {"role": "assistant", "content": p.example}]).ids
@@ -178,9 +181,29 @@ def test_R5_demonstrations_score_zero_in_the_mean(top: Path) -> None:
     ]
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-    scores = ModelReward(model)(Answers(ids, lengths, [], []))
+    return ModelReward(model)(Answers(ids, lengths, [], []))
+
+
+def test_R5_demonstrations_score_zero_in_the_mean(top: Path) -> None:
+    scores = demonstrations_score(top, top / "reward")
     assert abs(scores.mean().item()) < 1e-4
     assert scores.std() > 1e-3
+
+
+def test_a_reward_model_may_be_an_average_taught_in_pieces(top: Path) -> None:
+    """And its demonstrations score zero in the mean all the same."""
+    written = configs.load(reward.RewardConfig, top / "reward" / "config.toml")
+    training = TrainingConfig(micro_batch=3, activation_checkpointing=True, ema_decay=0.5)
+    path = reward.run(replace(written, run_dir=f"{top}/reward-average", training=training))
+    rankings = [(run / "rankings.jsonl").read_bytes() for run in (top / "reward", path)]
+    assert rankings[0] == rankings[1]
+    losses = [[m["loss"] for m in read_metrics(run)] for run in (top / "reward", path)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    kept = load_file(latest(path) / "training.safetensors")
+    saved = load_file(path / "model" / "model.safetensors")
+    for name in saved.keys() - {"shift", "scale"}:
+        assert torch.equal(saved[name], kept[f"learner.average.{name}"])
+    assert abs(demonstrations_score(top, path).mean().item()) < 1e-4
 
 
 def test_X4_policy_and_average_begin_as_the_sft_model(top: Path, still: Path) -> None:

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from jielong.core import config as configs
 from jielong.core.errors import ConfigError, DataError
@@ -17,6 +18,7 @@ from jielong.generation.loading import save_model
 from jielong.stages import finetune
 from jielong.training.checkpoint import latest
 from jielong.training.optimizers import OptimizerConfig
+from jielong.training.settings import TrainingConfig
 from tests.tiny import decoder, tokenizer
 
 HAN = "天地人山水火木金土日月风云花鸟"
@@ -214,3 +216,16 @@ def test_what_cannot_be_trained_is_refused(
     with pytest.raises(ConfigError) as caught:
         configs.parse(finetune.FinetuneConfig, values)
     assert str(caught.value).startswith(message)
+
+
+def test_the_average_answers_and_is_saved(top: Path, tmp_path: Path) -> None:
+    training = TrainingConfig(micro_batch=5, activation_checkpointing=True, ema_decay=0.8)
+    path = run(recipe(top, tmp_path, "choice", training=training))
+    kept = load_file(latest(path) / "training.safetensors")
+    for name, weight in load_file(path / "model" / "model.safetensors").items():
+        assert torch.equal(weight, kept[f"learner.average.{name}"])
+    model, read, labels = finetune.load(path)
+    examples = encode(read, read_examples(tmp_path / "test.jsonl", "choice"), labels, 24)
+    again = [labels[i] for i in finetune.answer(model, examples, read.special.pad)]
+    lines = (path / "predictions.jsonl").read_text().splitlines()
+    assert again == [json.loads(line)["answer"] for line in lines]

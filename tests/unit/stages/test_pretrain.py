@@ -1,11 +1,13 @@
 """Each objective through the stage: learned from, resumed bit for bit, and asked afterwards."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from jielong.core import config as configs
 from jielong.core.errors import ConfigError
@@ -22,6 +24,7 @@ from jielong.stages.samples import SampleConfig
 from jielong.training.checkpoint import checkpoints, latest, load_weights
 from jielong.training.optimizers import OptimizerConfig
 from jielong.training.plan import LoopConfig
+from jielong.training.settings import TrainingConfig
 from tests.tiny import config, tokenizer
 
 KINDS: dict[str, dict] = {
@@ -110,11 +113,15 @@ def test_C1_a_resumed_run_is_the_straight_run(
 def test_a_run_that_is_watched_is_the_run_that_is_not(
     kind: str, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Samples, held-out losses and many checkpoints, with dropout: the same bytes in the end."""
-    plain = pretrain.run(recipe(data, tmp_path / "plain", **KINDS[kind]))
+    """Samples, held-out losses and many checkpoints, with dropout: the same bytes in the end.
+
+    An average of the weights is kept, and stands in for them while the loss is measured.
+    """
+    kinds = {"training": TrainingConfig(ema_decay=0.9), **KINDS[kind]}
+    plain = pretrain.run(recipe(data, tmp_path / "plain", **kinds))
     samples = SampleConfig(every=2, prompts=("春天", "the"), tokens=5, temperature=1.0)
     changes = {"samples": samples, "keep_best": True, "save_every": 2}
-    watched = pretrain.run(recipe(data, tmp_path / "watched", **KINDS[kind], **changes))
+    watched = pretrain.run(recipe(data, tmp_path / "watched", **kinds, **changes))
     ends = [load_weights(latest(run)) for run in (plain, watched)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     generators = [(latest(run) / "training.safetensors").read_bytes() for run in (plain, watched)]
@@ -188,6 +195,56 @@ def test_it_learns_and_is_asked_in_its_own_way(kind: str, data: Path, tmp_path: 
     assert answer.text
     if kind != "spans":
         assert "晴,t" in answer.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_objective_can_be_taught_in_pieces(kind: str, data: Path, tmp_path: Path) -> None:
+    """A row at a time, with activations computed twice: the same run but for rounding."""
+    optimizer = OptimizerConfig(lr=1e-2)
+    model = config(vocab_size=0, context=48, n_layer=1)
+    whole = recipe(data, tmp_path / "a", **KINDS[kind], model=model, optimizer=optimizer)
+    training = TrainingConfig(micro_batch=1, activation_checkpointing=True)
+    pieces = dataclasses.replace(whole, run_dir=str(tmp_path / "b"), training=training)
+    losses = [[m["loss"] for m in read_metrics(pretrain.run(each))] for each in (whole, pieces)]
+    assert losses[1] == pytest.approx(losses[0], rel=2e-4)
+
+
+def test_the_average_is_what_is_saved(data: Path, tmp_path: Path) -> None:
+    """And the checkpoint keeps both, for training goes on from the last weights."""
+    run = pretrain.run(recipe(data, tmp_path / "run", training=TrainingConfig(ema_decay=0.9)))
+    saved = load_file(run / "model" / "model.safetensors")
+    last = load_file(latest(run) / "model.safetensors")
+    kept = load_file(latest(run) / "training.safetensors")
+    for name, weight in saved.items():
+        assert torch.equal(weight, kept[f"learner.average.{name}"])
+        assert not torch.equal(weight, last[name])
+    assert kept["learner.average.updates"] == 7
+    assert load_assistant(run).model.config.n_layer == 1
+    assert open_run(run).finished
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.precision=bf16", "training.precision: 'bf16': a CPU trains in 'fp32'"),
+        ("training.precision=fp8", "training.precision: 'fp8': choose one of 'fp32', 'bf16'"),
+        ("training.ema_decay=1.0", "training.ema_decay: 1.0: must be at least 0 and below 1"),
+        ("training.ema_dcay=0.9", "training.ema_dcay: no such setting; did you mean 'ema_decay'"),
+        ("optimizer.kind=lion", "optimizer.kind: 'lion': choose one of 'sgd', 'momentum'"),
+        ("optimizer.schedule=exp", "optimizer.schedule: 'exp': choose one of 'wsd', 'linear'"),
+        ("optimizer.beta1=1.0", "optimizer.beta1: 1.0: must be at least 0 and below 1"),
+    ],
+)
+def test_a_recipe_asks_for_what_there_is(
+    override: str, message: str, data: Path, tmp_path: Path
+) -> None:
+    written = tmp_path / "recipe.toml"
+    written.write_text(configs.dumps(recipe(data, tmp_path / "run")), encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        pretrain.run(configs.load(pretrain.PretrainConfig, written, [override]))
+    assert not (tmp_path / "run").exists()
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
 
 
 def test_the_objective_tells_the_model(data: Path, tmp_path: Path) -> None:

@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from jielong.core.errors import DataError
+from jielong.core.errors import ConfigError, DataError
 from jielong.core.run_dir import RunDir, open_run, read_metrics
 from jielong.data.lexicon import Lexicon
 from jielong.data.shards import Shard
-from jielong.generation.loading import save_model
+from jielong.generation.loading import load_assistant, save_model
+from jielong.model.lora import LoraConfig
 from jielong.stages import sft
 from jielong.training.checkpoint import latest
 from jielong.training.optimizers import OptimizerConfig
+from jielong.training.settings import TrainingConfig
 from tests.tiny import decoder, tokenizer
 
 CONTEXT = 96
@@ -197,3 +200,51 @@ def test_a_context_too_short_is_refused_as_a_row_would_be(top: Path, tmp_path: P
     settings = own(tmp_path / "own.jsonl", ("春" * 150, "好"))
     with pytest.raises(DataError, match=f"own.jsonl:1: no answer within {CONTEXT} tokens"):
         sft.run(recipe(top, tmp_path / "run", longest=1000, **settings))
+
+
+LORA: dict = {
+    "lora": LoraConfig(rank=4, dropout=0.1, targets=("attention.*", "feed_forward.down")),
+    "training": TrainingConfig(micro_batch=3, activation_checkpointing=True, ema_decay=0.7),
+    "optimizer": OptimizerConfig(lr=1e-2, schedule="cosine", warmup_steps=2),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_C1_adapters_resume_bit_for_bit(
+    top: Path, tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, an average of the weights, and pieces of a batch."""
+    settings = LORA | {"packed": packed}
+    straight = sft.run(recipe(top, tmp_path / "straight", **settings))
+    broken = recipe(top, tmp_path / "broken", **settings)
+    cut_at_line(monkeypatch, 7, broken)
+    torch.rand(5)
+    again = sft.run(broken, resume=True)
+    assert end(again) == end(straight)
+    for name in ("model.safetensors", "adapter.safetensors"):
+        assert (again / "model" / name).read_bytes() == (straight / "model" / name).read_bytes()
+
+
+def test_adapters_leave_all_else_as_it_was(top: Path, tmp_path: Path) -> None:
+    """What is saved is a plain model: the base, and W + 16/4 B A where a target says."""
+    run = sft.run(recipe(top, tmp_path / "run", **LORA))
+    base = load_assistant(top / "pretrain").model.state_dict()
+    found = load_assistant(run).model.state_dict()
+    apart = load_file(run / "model" / "adapter.safetensors")
+    assert found.keys() == base.keys()
+    for name, weight in found.items():
+        layer = name.removesuffix(".weight")
+        change = torch.zeros(())
+        if "attention.qkv" in name or name.endswith(("output.weight", "down.weight")):
+            change = 4 * apart[f"{layer}.lora_b"] @ apart[f"{layer}.lora_a"]
+            assert change.abs().max() > 0
+        torch.testing.assert_close(weight, base[name] + change)
+    assert len(apart) == 2 * 6
+    losses = [metrics["chat_loss"] for metrics in read_metrics(run)]
+    assert min(losses[-3:]) < losses[0]
+
+
+def test_adapters_of_layers_that_are_not_there_are_refused(top: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^lora.targets: 'q_proj': names no linear layer"):
+        sft.run(recipe(top, tmp_path / "run", lora=LoraConfig(targets=("q_proj",))))
+    assert not (tmp_path / "run").exists()

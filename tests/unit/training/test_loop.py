@@ -19,6 +19,7 @@ from jielong.training.learner import Learner, Part
 from jielong.training.loop import Plan, every, run_training, totals, train
 from jielong.training.optimizers import Schedule
 from jielong.training.plan import LoopConfig
+from jielong.training.settings import TrainingConfig
 from jielong.training.speed import Work
 
 
@@ -40,10 +41,11 @@ class Counter:
         self.asked = values["asked"]
 
 
-def learner() -> Learner:
+def learner(training: TrainingConfig | None = None) -> Learner:
     module = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(module.weight)
-    return Learner(module, [torch.optim.SGD(module.parameters(), lr=1.0)], Schedule(100), 0.0)
+    optimizers = [torch.optim.SGD(module.parameters(), lr=1.0)]
+    return Learner(module, optimizers, Schedule(100), 0.0, training=training)
 
 
 def gradient_of(module: nn.Linear, batch: Tensor) -> Loss:
@@ -209,6 +211,25 @@ def test_the_best_checkpoint_stays_and_gives_the_last_weights(tmp_path: Path) ->
         6: 4.0,
         8: 3.0,
     }
+
+
+def test_an_average_is_measured_and_the_best_one_is_what_the_run_ends_with(tmp_path: Path) -> None:
+    """After step 4 it is of -1, -3, -7, -15, each half of the next: -(15 + 7/2 + 3/4 + 1/8) 8/15.
+
+    The weights after step 4 are those of the checkpoint, not the average.
+    """
+    made, seen, losses = learner(TrainingConfig(ema_decay=0.5)), [], iter([5.0, 2.0, 4.0])
+
+    def measure() -> float:
+        seen.append(weight(made))
+        return next(losses)
+
+    run = run_dir(tmp_path)
+    run_training(run, made, batches, Plan(steps=6, save_every=2, held_out_loss=measure))
+    assert seen[:2] == pytest.approx([-7 / 3, -31 / 3])
+    assert weight(made) == -15
+    with made.averaged():
+        assert weight(made) == pytest.approx(-31 / 3)
 
 
 def test_a_run_goes_on_from_the_checkpoint_that_was_named(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""What every stage that trains sets up alike, from the tables `[optimizer]` and `[training]`."""
+
+from torch import nn
+
+from jielong.core.device import default_device
+from jielong.model.transformer import recompute_activations
+from jielong.training.learner import Learner
+from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
+from jielong.training.precision import precision_on
+from jielong.training.settings import TrainingConfig
+
+
+def check_machine(training: TrainingConfig) -> None:
+    """Refuse what this machine cannot do, before a run is begun."""
+    precision_on(training.precision, default_device())
+
+
+def make_learner(
+    model: nn.Module, optimizer: OptimizerConfig, training: TrainingConfig, steps: int
+) -> Learner:
+    """What moves `model` over `steps` steps: its parameters that take a gradient."""
+    if training.activation_checkpointing:
+        recompute_activations(model)
+    return Learner(
+        model,
+        make_optimizers(model, optimizer),
+        Schedule.of(optimizer, steps),
+        optimizer.clip,
+        training=training,
+    )
