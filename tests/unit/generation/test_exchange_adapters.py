@@ -62,9 +62,8 @@ def test_the_base_may_be_another_programs(
 
 def test_others_may_read_an_adapter(adapted: Path, tmp_path: Path) -> None:
     export_adapter(adapted, tmp_path / "adapter")
-    written = [*(tmp_path / "adapter").iterdir(), *(adapted / "model").glob("adapter.*")]
-    assert len(written) == 4
-    assert all(path.stat().st_mode & 0o044 == 0o044 for path in written)
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    assert weights.stat().st_mode & 0o777 == 0o644
 
 
 def test_an_adapter_and_a_model_are_not_taken_for_each_other(
