@@ -150,7 +150,7 @@ def test_a_missing_input_is_named_and_leaves_no_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["run", "run/below"])
 def test_a_run_dir_that_is_a_file_is_refused(tmp_path: Path, place: str) -> None:
     (tmp_path / "run").touch()
-    with pytest.raises(StorageError, match=r"config\.toml: cannot be written .*another directory"):
+    with pytest.raises(StorageError, match=r"config\.toml: cannot be written .*another place"):
         RunDir.create(tmp_path / place, stage="sft", config=Config())
 
 
