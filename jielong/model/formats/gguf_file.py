@@ -6,6 +6,7 @@ seconds and half a gigabyte), and believes every length that a damaged file stat
 a piece at a time rather than mapped: a mapped file would count in memory beside what is made of it.
 """
 
+import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jielong.core import optional
 from jielong.core.errors import CheckpointError
 from jielong.core.files import atomic_writer
 
@@ -68,8 +68,8 @@ class GgufFile:
 
 
 def library(part: str) -> ModuleType:
-    """A module of the `gguf` library."""
-    return optional.load(f"gguf.{part}", "a GGUF file", extra="gguf")
+    """A module of the `gguf` library, which takes a while to import."""
+    return importlib.import_module(f"gguf.{part}")
 
 
 def open_gguf(path: Path) -> GgufFile:
