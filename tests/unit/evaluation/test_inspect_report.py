@@ -89,7 +89,8 @@ def test_a_cut_text_says_so() -> None:
 
 
 def test_an_empty_text_makes_a_page() -> None:
-    Page(render(inspection("")))
+    page = Page(render(inspection("")))
+    assert "What comes next" in page.words["h2"]  # after <bos>, which is all that it reads
 
 
 def test_the_command(
