@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import rnn
 
+from jielong.core.config import check_positive
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentConfig:
@@ -38,9 +40,7 @@ class RecurrentConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that cannot be built; the message begins with the setting's name."""
-        for name in ("context", "n_layer", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)}: must be at least 1")
+        check_positive(self, "context", "n_layer", "width")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: {self.dropout}: must be at least 0 and below 1")
 

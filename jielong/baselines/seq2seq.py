@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import rnn
 
+from jielong.core.config import check_positive
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seq2SeqConfig:
@@ -32,8 +34,7 @@ class Seq2SeqConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that cannot be built; the message begins with the setting's name."""
-        if self.context < 1:
-            raise ValueError(f"context: {self.context}: must be at least 1")
+        check_positive(self, "context")
         if self.width < 2 or self.width % 2:
             raise ValueError(f"width: {self.width}: must be even: half of it reads each way")
         if not 0 <= self.dropout < 1:

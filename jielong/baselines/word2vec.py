@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from jielong.core.config import check_positive
 from jielong.core.errors import DataError
 from jielong.core.optional import load
 
@@ -38,9 +39,7 @@ class Word2VecConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained; the message begins with the setting's name."""
-        for name in ("width", "window", "negative", "epochs", "min_count"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)}: must be at least 1")
+        check_positive(self, "width", "window", "negative", "epochs", "min_count")
 
 
 def train(

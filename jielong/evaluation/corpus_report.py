@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from string import Template
 
 from rich.table import Table
 
@@ -22,9 +21,9 @@ from jielong.evaluation.markup import (
     join,
     legend,
     note,
+    page,
     percent,
     quantity,
-    safe,
     section,
     tiles,
 )
@@ -57,17 +56,10 @@ def write_corpus_report(directory: Path, corpus: Corpus) -> Path:
 
 def render(corpus: Corpus) -> str:
     """The whole page."""
-    templates = Path(__file__).with_name("templates")
-    page = Template((templates / "report.html").read_text(encoding="utf-8"))
-    styles = [(templates / f"{name}.css").read_text("utf-8") for name in ("report", "corpus")]
     parts = [_header(corpus), _findings(corpus), _tiles(corpus)]
     parts += [build(corpus) for build in SECTIONS]
     parts.append(_left_out(corpus))
-    return page.substitute(
-        title=safe(f"Corpus: {corpus.name}"),
-        css="".join(styles).strip(),
-        body=join(part for part in parts if part),
-    )
+    return page(f"Corpus: {corpus.name}", join(part for part in parts if part), "corpus")
 
 
 def corpus_table(corpus: Corpus) -> Table:

@@ -8,7 +8,6 @@ import base64
 import json
 import math
 from pathlib import Path
-from string import Template
 
 import torch
 
@@ -21,9 +20,9 @@ from jielong.evaluation.markup import (
     fixed,
     join,
     note,
+    page,
     percent,
     quantity,
-    safe,
     section,
     table,
     tiles,
@@ -53,10 +52,7 @@ def write_inspection(found: Inspection, path: Path) -> Path:
 
 def render(found: Inspection) -> str:
     """The whole page."""
-    templates = Path(__file__).with_name("templates")
-    page = Template((templates / "report.html").read_text(encoding="utf-8"))
-    styles = [(templates / f"{name}.css").read_text("utf-8") for name in ("report", "inspect")]
-    script = (templates / "inspect.js").read_text("utf-8")
+    script = Path(__file__).with_name("templates") / "inspect.js"
     parts = [
         _header(found),
         _tiles(found),
@@ -65,11 +61,9 @@ def render(found: Inspection) -> str:
         _attention_section(found),
         _lens_section(found),
         _neighbour_section(found),
-        element("script", Markup(script)),
+        element("script", Markup(script.read_text("utf-8"))),
     ]
-    return page.substitute(
-        title=safe(f"Inside {found.name}"), css="".join(styles).strip(), body=join(parts)
-    )
+    return page(f"Inside {found.name}", join(parts), "inspect")
 
 
 def cut_line(found: Inspection) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from itertools import accumulate
 from pathlib import Path
-from string import Template
 
 from jielong.core.files import write_atomic
 from jielong.core.run_dir import read_metrics
@@ -25,8 +24,8 @@ from jielong.evaluation.markup import (
     join,
     legend,
     note,
+    page,
     quantity,
-    safe,
     section,
     table,
 )
@@ -58,8 +57,6 @@ def render(
     summary: LadderSummary, curves: dict[str, tuple[list[float], list[float]]], name: str
 ) -> str:
     """The whole page; `curves` are (seconds, loss in nats) of each rung that was trained."""
-    templates = Path(__file__).with_name("templates")
-    page = Template((templates / "report.html").read_text(encoding="utf-8"))
     body = join(
         part
         for part in (
@@ -73,11 +70,7 @@ def render(
         )
         if part
     )
-    return page.substitute(
-        title=safe(f"Jielong ladder: {name}"),
-        css=(templates / "report.css").read_text(encoding="utf-8").strip(),
-        body=body,
-    )
+    return page(f"Jielong ladder: {name}", body)
 
 
 def bits_section(summary: LadderSummary) -> Markup:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
+from string import Template
 
 
 class Markup(str):
@@ -23,6 +25,14 @@ def element(name: str, *content: object, **attributes: str) -> Markup:
     names = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
     given = "".join(f' {name}="{escape(value)}"' for name, value in names)
     return Markup(f"<{name}{given}>{''.join(safe(part) for part in content)}</{name}>")
+
+
+def page(title: str, body: Markup, *styles: str) -> str:
+    """A whole page that needs nothing else: the template of reports, with the further `styles`."""
+    templates = Path(__file__).with_name("templates")
+    css = [(templates / f"{name}.css").read_text("utf-8") for name in ("report", *styles)]
+    template = Template((templates / "report.html").read_text("utf-8"))
+    return template.substitute(title=safe(title), css="".join(css).strip(), body=body)
 
 
 def join(parts: Iterable[object], separator: str = "\n") -> Markup:

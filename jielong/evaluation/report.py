@@ -8,23 +8,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from string import Template
 
 from jielong.core.files import write_atomic
 from jielong.core.run_dir import MANIFEST, open_run
 from jielong.evaluation import alignment_sections as alignment
 from jielong.evaluation import language_sections as language
 from jielong.evaluation.ladder_report import write_ladder_report
-from jielong.evaluation.markup import (
-    Markup,
-    duration,
-    element,
-    fixed,
-    join,
-    safe,
-    signed,
-    tiles,
-)
+from jielong.evaluation.markup import Markup, duration, element, fixed, join, page, signed, tiles
 from jielong.evaluation.report_data import Material, gather
 from jielong.evaluation.verdict import Verdict, judge
 
@@ -60,8 +50,6 @@ def write_report(directory: Path) -> Path:
 
 def render(material: Material) -> str:
     """The whole page."""
-    templates = Path(__file__).with_name("templates")
-    page = Template((templates / "report.html").read_text(encoding="utf-8"))
     body = join(
         part
         for part in (
@@ -72,11 +60,7 @@ def render(material: Material) -> str:
         )
         if part
     )
-    return page.substitute(
-        title=safe(f"Jielong report: {material.name}"),
-        css=(templates / "report.css").read_text(encoding="utf-8").strip(),
-        body=body,
-    )
+    return page(f"Jielong report: {material.name}", body)
 
 
 def _header(material: Material) -> Markup:

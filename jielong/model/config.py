@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from jielong.core.config import check_positive
 from jielong.model import patterns
 
 Feedforward = Literal["swiglu", "geglu", "geglu_tanh", "gelu", "gelu_tanh", "relu", "relu2"]
@@ -99,9 +100,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that cannot be built; the message begins with the setting's name."""
-        for name in ("context", "n_layer", "width", "n_head", "n_kv_head", "ffn_width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)}: must be at least 1")
+        check_positive(self, "context", "n_layer", "width", "n_head", "n_kv_head", "ffn_width")
         if self.head_size is None and self.width % self.n_head:
             raise ValueError(
                 f"n_head: {self.n_head}: must divide width {self.width}, or head_size be given"

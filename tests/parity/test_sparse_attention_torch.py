@@ -33,7 +33,9 @@ def visible(pattern: Pattern, documents: Tensor | None, rows: int, time: int) ->
     return mask
 
 
-def compare(pattern: Pattern, time: int, seed: int, dtype: torch.dtype, tolerance: float) -> None:
+def assert_equals_dense(
+    pattern: Pattern, time: int, seed: int, dtype: torch.dtype, tolerance: float
+) -> None:
     """Output and gradients, heads grouped and rows packed or not as the seed decides."""
     random = torch.Generator().manual_seed(seed)
     rows, groups, each = (int(torch.randint(1, 4, (), generator=random)) for _ in range(3))
@@ -76,8 +78,8 @@ def test_it_is_dense_attention_under_the_mask(kernel: str, monkeypatch: pytest.M
     )
     def check(kind: Kind, time: int, length: int, tail: int, seed: int) -> None:
         pattern = Pattern(kind, length, min(tail, length))
-        compare(pattern, time, seed, torch.float32, 1e-5)
-        compare(pattern, time, seed, torch.float64, 1e-12)
+        assert_equals_dense(pattern, time, seed, torch.float32, 1e-5)
+        assert_equals_dense(pattern, time, seed, torch.float64, 1e-12)
 
     check()
 
@@ -85,4 +87,4 @@ def test_it_is_dense_attention_under_the_mask(kernel: str, monkeypatch: pytest.M
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("time", [512, 700])
 def test_it_is_so_at_length_too(kind: Kind, time: int) -> None:
-    compare(Pattern(kind, 64, 8), time, 1, torch.float32, 1e-5)
+    assert_equals_dense(Pattern(kind, 64, 8), time, 1, torch.float32, 1e-5)

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from jielong.cli import main
+from jielong.evaluation import markup
 from jielong.evaluation.inspect_readings import Inspection, Token, inspect_text
 from jielong.evaluation.inspect_report import cut_line, render, write_inspection
 from jielong.generation.loading import Assistant, save_model
 from tests.pages import Page
 from tests.tiny import assistant, decoder, tokenizer
 
+TEMPLATES = Path(markup.__file__).with_name("templates")
 TEXT = '春风<b>化雨</b>\n龘 & "quotes" </script>'
 
 
@@ -43,6 +45,8 @@ def test_the_page_is_whole_and_needs_nothing_else(bidirectional: bool) -> None:
     assert html.count('lang="zh-Hans"') == 11
     assert page.tags.count("button") == 2 * 4
     assert "<b>化雨" not in html
+    for style in ("report", "inspect"):
+        assert (TEMPLATES / f"{style}.css").read_text("utf-8").strip() in html
     assert html == render(found)
 
 
@@ -89,7 +93,8 @@ def test_a_cut_text_says_so() -> None:
 
 
 def test_an_empty_text_makes_a_page() -> None:
-    Page(render(inspection("")))
+    page = Page(render(inspection("")))
+    assert "What comes next" in page.words["h2"]  # after <bos>, which is all that it reads
 
 
 def test_the_command(

@@ -109,3 +109,13 @@ def test_padding_needs_no_token_of_its_own() -> None:
     for row, prompt in enumerate(([5, 6, 7], [8])):
         alone = Continuation(model, [prompt], 3, special).scores
         torch.testing.assert_close(together[row : row + 1], alone)
+
+
+def test_rows_take_their_scores_and_room_along() -> None:
+    model = trained("prefix").model
+    rows = Continuation(model, [[1, 8], [1, 9, 7], [1, 6, 5, 4]], 100, SPECIAL)
+    scores, room = rows.scores, rows.room
+    rows.select(torch.tensor([2, 0, 2]))
+    assert torch.equal(rows.scores, scores[[2, 0, 2]])
+    assert torch.equal(rows.room, room[[2, 0, 2]])
+    assert len({*room.tolist()}) == 3

@@ -15,7 +15,7 @@ def test_the_head_size_is_the_width_shared_out() -> None:
         ({"n_kv_head": 3}, "n_kv_head: 3: must divide n_head 4"),
         ({"dropout": 1.0}, "dropout: 1.0: must be at least 0 and below 1"),
         ({"dropout": -0.1}, "dropout: -0.1"),
-        ({"context": 0}, "context: 0: must be at least 1"),
+        ({"context": 0}, "context: 0: must be above 0"),
         ({"n_layer": 0}, "n_layer: 0"),
         ({"ffn_width": 0}, "ffn_width: 0"),
         ({"n_head": 0}, "n_head: 0"),
