@@ -39,6 +39,11 @@ class Parameters:
         """All of them."""
         return sum(getattr(self, field.name) for field in fields(self))
 
+    @property
+    def inner(self) -> int:
+        """All but those that are rows of a vocabulary, of positions or of segments."""
+        return self.total - self.embedding - self.head
+
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:

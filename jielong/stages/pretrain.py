@@ -17,6 +17,7 @@ from jielong.core.seeds import derive
 from jielong.data.shards import Shard
 from jielong.generation.loading import make_model, save_model
 from jielong.model.config import ModelConfig, Objective
+from jielong.stages.forecast import Prediction, foresee
 from jielong.stages.lessons import CorruptionConfig, Lesson, causal, lesson, window_parts
 from jielong.tokenizer.bpe import Tokenizer
 from jielong.training.learner import Learner, Part
@@ -31,6 +32,7 @@ class PretrainConfig:
     `objective` is what is learned from them: the next token ("causal"), tokens that were hidden
     ("masked", with a model that reads both ways), the rest after a first part that is read both
     ways ("prefix"), or after one that another stack of blocks reads ("encoder_decoder").
+    `prediction` is what a plan said of the run.
     """
 
     run_dir: str
@@ -44,6 +46,7 @@ class PretrainConfig:
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
     model: ModelConfig
     optimizer: OptimizerConfig
+    prediction: Prediction | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -87,10 +90,12 @@ class PretrainConfig:
 def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     """Train from random weights; returns the run directory with its finished model."""
     data = open_finished(config.data, "tokenize")
+    tokenizer = Tokenizer.load(data.path)
+    tokens = config.batch * config.window
+    foresee(config.prediction, config.shape(tokenizer), config.optimizer, tokens)
     run = RunDir.create(
         config.run_dir, stage="pretrain", config=config, inputs={"data": data.path}, resume=resume
     )
-    tokenizer = Tokenizer.load(data.path)
     torch.manual_seed(derive(config.seed, "weights"))
     model = make_model(config.shape(tokenizer)).to(default_device())
     learner = Learner(
