@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ DELTA = 1e-2
 _EXPONENTS = (0.05, 1.5)
 _FEWEST = 6  # one more than there are constants
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,17 +132,16 @@ def fit(points: Sequence[Sequence[float]]) -> Law:
 
 
 def _linear(terms: Floats) -> tuple[float, Floats]:
-    """The scales, none negative, with which the columns of `terms` add up to 1 best; their error.
+    """The Huber error, and the scales, none negative, with which columns of `terms` best add to 1.
 
-    Each error beyond `DELTA` is weighted down until its square counts like its size, three times
-    over (iteratively reweighted least squares).
+    Errors beyond `DELTA` are weighted down until their squares count like their sizes, and again
+    (iteratively reweighted least squares).
     """
-    weights = np.ones(len(terms))
+    errors, scales = np.zeros(len(terms)), np.zeros(terms.shape[1])
     for _ in range(3):
-        roots = np.sqrt(weights)
+        roots = np.sqrt(DELTA / np.maximum(errors, DELTA))
         scales = _not_negative(terms * roots[:, None], roots)
         errors = np.abs(terms @ scales - 1)
-        weights = DELTA / np.maximum(errors, DELTA)
     near = np.minimum(errors, DELTA)
     return float((near * (errors - near / 2)).sum()), scales
 
