@@ -7,8 +7,9 @@ was trained for so many steps, and its loss on the held-out text. What the runs 
 tokens and never by seconds: a slower or busier machine takes longer and finds the same. The rate is
 flat until the cool-down begins, so one run at the flat rate gives every number of tokens, and each
 has a cool-down of its own (arXiv:2405.18392). Points that FOLDER has already are not made again;
-after M minutes no new one is begun. `--check` compares the law with other finished runs on RUN, and
-`--write` makes it the one that `jielong plan` predicts by.
+after M minutes no new one is begun. `--include` takes finished pretraining runs of the family as
+points too, `--check` compares the law with such runs, and `--write` makes it the one that
+`jielong plan` predicts by.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from jielong.evaluation.language_modeling import score
 from jielong.evaluation.models import token_nats
 from jielong.evaluation.scaling import Law, fresh_worth
 from jielong.generation.loading import load_assistant
+from jielong.model.config import ModelConfig
 from jielong.model.sizes import TRAINING, forward_flops, parameters
 from jielong.model.transformer import Transformer
 from jielong.stages.dial import BATCH, WINDOW, optimizer_of, shape_of
@@ -40,7 +42,9 @@ from jielong.training.learner import Learner
 from jielong.training.loop import train
 from jielong.training.optimizers import Schedule, make_optimizers
 
-POINTS = "2:120 2:240 3:120 3:240 4:120 2:480 3:480 4:240 2:960 6:120 3:960 4:480 6:240 4:960 6:480"
+POINTS = (
+    "1:240 2:240 3:240 4:240 1:480 2:480 3:480 6:240 2:960 4:480 3:960 2:1920 6:480 4:960 4:1920"
+)
 POINTS_FILE = "points.jsonl"
 
 
@@ -83,35 +87,46 @@ class Runs:
             [lambda _, metrics: losses.append(metrics["loss"])],
         )
         nats = token_nats(branch.module, self.valid, WINDOW)
-        tokens = steps * BATCH * WINDOW
+        return self._point(shape, steps, steps * BATCH * WINDOW) | {
+            "bits_per_byte": score(self.valid, nats).overall.estimate,
+            "training_loss_nats": sum(losses[-20:]) / 20,
+            "seconds": time.perf_counter() - started,
+            "cpu_s": time.process_time() - cpu,
+        }
+
+    def finished(self, run: Path) -> dict[str, float]:
+        """The point that a finished pretraining run on this corpus is."""
+        config = configs.load(PretrainConfig, run / "config.toml")
+        trained = load_assistant(run)
+        shape = trained.model.config
+        assert trained.tokenizer.sha256 == self.tokenizer.sha256, f"{run}: another vocabulary"
+        tokens = config.steps * config.batch * config.window
+        nats = token_nats(trained.model, self.valid, config.window)
+        return self._point(shape, config.steps, tokens) | {
+            "bits_per_byte": score(self.valid, nats).overall.estimate,
+        }
+
+    def _point(self, shape: ModelConfig, steps: int, tokens: int) -> dict[str, float]:
         return {
-            "depth": depth,
+            "depth": shape.n_layer,
             "steps": steps,
             "parameters": parameters(shape).inner,
             "vocabulary": shape.vocab_size,
             "tokens": tokens,
             "bytes": round(tokens * self.bytes_per_token),
-            "bits_per_byte": score(self.valid, nats).overall.estimate,
-            "training_loss_nats": sum(losses[-20:]) / 20,
             "flops": TRAINING * forward_flops(shape, WINDOW) * tokens,
-            "seconds": time.perf_counter() - started,
-            "cpu_s": time.process_time() - cpu,
             "corpus": self.corpus,
         }
 
-    def check(self, run: Path, law: Law) -> None:
-        """Print how far a finished pretraining run on this corpus is from the law."""
-        config = configs.load(PretrainConfig, run / "config.toml")
-        model = load_assistant(run)
-        measured = score(self.valid, token_nats(model.model, self.valid, config.window))
-        read = config.steps * config.batch * config.window * self.bytes_per_token
-        count = parameters(model.model.config).inner
-        loss = law.loss(count, fresh_worth(read, self.bytes))
-        found = measured.overall.estimate
-        print(
-            f"{run}: {count:,} parameters, {read / 1e6:.1f} MB read: predicted {loss:.4f}, "
-            f"measured {found:.4f}, error {100 * (loss / found - 1):+.1f} %"
-        )
+
+def compare(law: Law, name: str, point: dict[str, float], unique: int) -> None:
+    """Print how far a run that is not in the law is from it."""
+    loss = law.loss(point["parameters"], fresh_worth(point["bytes"], unique))
+    found = point["bits_per_byte"]
+    print(
+        f"{name}: {point['parameters']:,} parameters, {point['bytes'] / 1e6:.1f} MB read: "
+        f"predicted {loss:.4f}, measured {found:.4f}, error {100 * (loss / found - 1):+.1f} %"
+    )
 
 
 def fitted(study: Runs, points: list[dict[str, float]]) -> scaling.Study:
@@ -151,6 +166,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--points", nargs="*", default=POINTS.split(), metavar="DEPTH:STEPS")
     parser.add_argument("--check", nargs="*", default=[], type=Path, metavar="RUN")
+    parser.add_argument("--include", nargs="*", default=[], type=Path, metavar="RUN")
     parser.add_argument("--write", action="store_true", help="make it the law of the package")
     options = parser.parse_args()
     started = time.monotonic()
@@ -159,9 +175,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.points:
         depth, steps = map(int, name.split(":"))
-        size = study.tokenizer.vocab_size
-        done = {(p["depth"], p["steps"], p["vocabulary"]) for p in read_points(file)}
-        if (depth, steps, size) in done:
+        if (depth, steps, study.tokenizer.vocab_size) in map(key, read_points(file)):
             continue
         if time.monotonic() - started > 60 * options.minutes:
             break
@@ -172,9 +186,13 @@ def main() -> None:
             f"({found['cpu_s']:.0f} s of processor)",
             flush=True,
         )
+    for run in options.include:
+        found = study.finished(run)
+        if key(found) not in map(key, read_points(file)):
+            append_line(file, json.dumps(found))
     made = fitted(study, read_points(file))
     for run in options.check:
-        study.check(run, made.law)
+        compare(made.law, str(run), study.finished(run), study.bytes)
     if options.write:
         write_atomic(scaling.SHIPPED, configs.dumps(made))
 
@@ -182,6 +200,11 @@ def main() -> None:
 def read_points(file: Path) -> list[dict[str, float]]:
     """What was measured before."""
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def key(point: dict[str, float]) -> tuple[float, ...]:
+    """What tells points apart."""
+    return point["depth"], point["steps"], point["vocabulary"]
 
 
 if __name__ == "__main__":
