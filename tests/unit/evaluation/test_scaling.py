@@ -69,6 +69,13 @@ def test_a_term_that_is_not_there_is_not_negative() -> None:
     assert found.loss(1e6, 4e6) == pytest.approx(1.51, rel=0.02)
 
 
+def test_losses_that_only_rise_leave_nothing_but_the_floor() -> None:
+    runs = [(n, d, 1.0 + 0.01 * n / 1e6 + 0.01 * d / 1e6) for n in SIZES for d in TEXTS]
+    found = fit(runs)
+    assert (found.size, found.text) == (0, 0)
+    assert found.floor == pytest.approx(1.04, abs=0.02)
+
+
 def test_too_few_runs_are_refused() -> None:
     with pytest.raises(DataError, match="5 runs: give at least 6"):
         fit(points()[:5])
