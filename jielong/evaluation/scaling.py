@@ -51,14 +51,6 @@ class Law:
         unread = self.text * (read_bytes / UNIT) ** -self.text_exponent
         return self.floor + missed + unread
 
-    def best_bytes(self, parameters: float) -> float:
-        """The text at which a little more compute does as much in size as in text.
-
-        alpha A / N^alpha = beta B / D^beta (arXiv:2203.15556, eq. 4, for compute ~ N D).
-        """
-        gain = self.size_exponent * self.size * (parameters / UNIT) ** -self.size_exponent
-        return UNIT * (self.text_exponent * self.text / gain) ** (1 / self.text_exponent)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Study:

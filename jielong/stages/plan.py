@@ -6,6 +6,7 @@ of tokens are worth, and arithmetic does the rest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,8 @@ DEPTHS = range(2, 33)
 _CALIBRATION = (2, 3, 5)  # depths whose steps are timed
 _CALIBRATION_S, _CHECK_S = 8.0, 8.0  # for these, and for the steps of the model that is chosen
 _SAMPLE_MB = 3.0  # of text, to see how long the tokens of a vocabulary are
+TOKENS_EACH = 20
+"""Tokens for each parameter of a model whose time is not given (arXiv:2203.15556, table 3)."""
 BEYOND = 5
 """The law is read up to so many times the largest size, or the most text, that was measured."""
 _SHORTEST = 100  # steps: below that the law was not asked, and the warm-up is most of it
@@ -150,7 +153,7 @@ def within(seconds: float, clock: Clock, text: Text, study: Study) -> Choice:
 
 
 def sized(count: int, clock: Clock, text: Text, study: Study) -> Choice:
-    """The model nearest to so many parameters, trained for as long as suits it by the law."""
+    """The model nearest to so many parameters, trained on the tokens that suit it."""
     shapes = [
         shape_of(depth, vocab_size) for vocab_size in text.bytes_per_token for depth in DEPTHS
     ]
@@ -161,9 +164,7 @@ def sized(count: int, clock: Clock, text: Text, study: Study) -> Choice:
             f"parameters: {count}: the planner's models have {min(sizes):,} to {max(sizes):,}: "
             "give a number in between"
         )
-    needed = study.law.best_bytes(parameters(shape).inner)
-    density = text.bytes_per_token[shape.vocab_size]
-    steps = max(_SHORTEST, round(needed / density / (BATCH * WINDOW)))
+    steps = math.ceil(TOKENS_EACH * parameters(shape).total / (BATCH * WINDOW))
     return judge(shape, steps, clock.seconds(shape), text, study)
 
 

@@ -32,15 +32,6 @@ def test_the_law_by_hand() -> None:
     assert law.loss(16e6, 16e6) == pytest.approx(1.0 + 0.125 + 1.0)
 
 
-def test_the_best_text_is_the_end_of_a_trade() -> None:
-    """Along n d = constant no neighbour has a smaller loss."""
-    n = 1.5e6
-    d = TRUE.best_bytes(n)
-    here = loss_by_hand(n, d)
-    assert here < loss_by_hand(n * 1.01, d / 1.01)
-    assert here < loss_by_hand(n / 1.01, d * 1.01)
-
-
 def test_a_known_law_is_found_again() -> None:
     found = fit(points())
     assert found.floor == pytest.approx(TRUE.floor, abs=2e-3)
