@@ -140,7 +140,7 @@ def fitted(study: Runs, points: list[dict[str, float]]) -> scaling.Study:
     print("\nparameters  MB read  measured     law  error   law without it")
     for row in rows:
         others = [other for other in rows if other != row]
-        without = scaling.fit(others).loss(*row[:2]) if len(others) > 5 else math.nan
+        without = scaling.fit(others).loss(*row[:2]) if len(others) > 4 else math.nan
         loss = law.loss(*row[:2])
         print(
             f"{row[0]:10,} {row[1] / 1e6:8.2f} {row[2]:9.4f} {loss:7.4f} "

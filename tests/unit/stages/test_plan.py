@@ -25,7 +25,7 @@ from jielong.stages.tokenize import TokenizeConfig
 from jielong.tokenizer.bpe import Tokenizer
 from tests.tiny import TEXTS, tokenizer
 
-LAW = Law(floor=1.0, size=0.3, size_exponent=0.4, text=1.0, text_exponent=0.4)
+LAW = Law(size=50.0, size_exponent=0.5, text=500.0, exponent=0.15)
 STUDY = Study(
     measured="by hand",
     corpus="same",
@@ -90,7 +90,7 @@ def test_a_step_of_twice_the_flops_takes_longer() -> None:
     assert 0 < time_step(small, 0.01) < time_step(large, 0.01)
 
 
-@pytest.mark.parametrize("size", [0.01, 0.3])
+@pytest.mark.parametrize("size", [1.0, 50.0])
 def test_within_a_time_no_other_member_is_better(size: float) -> None:
     clock, seconds = Clock(0.01, 1e-11), 600.0
     study = replace(STUDY, law=replace(LAW, size=size))
