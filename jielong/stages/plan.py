@@ -293,7 +293,7 @@ def caution(choice: Choice, text: Text) -> str:
     sizes, read, _ = zip(*study.points, strict=True)
     doubts = []
     if text.digest != study.corpus:
-        doubts.append("the law was measured on another text")
+        doubts.append("the law was measured on the quickstart's text")
     if choice.shape.vocab_size != study.vocab_size:
         doubts.append(f"with a vocabulary of {study.vocab_size:,}")
     if parameters(choice.shape).inner > BEYOND * max(sizes):
