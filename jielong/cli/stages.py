@@ -5,7 +5,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from jielong.cli.options import Add, count
+from jielong.cli.options import Add, console, count
 from jielong.stages import STAGES
 
 SUMMARIES = {
@@ -45,6 +45,12 @@ def add_commands(add: Add) -> None:
     watch.add_argument("run_dir", type=Path, metavar="RUN")
     watch.add_argument("--metric", action="append", default=[], metavar="NAME", help="(repeatable)")
     watch.add_argument("--once", action="store_true", help="draw what there is, and end")
+    plan = add("plan", "settings for a time or a size, and what they will take and reach", _plan)
+    plan.add_argument("data", type=Path, metavar="RUN", help="a tokenize run, or a prepare run")
+    plan.add_argument("--minutes", type=float, metavar="N", help="train for N minutes")
+    plan.add_argument("--parameters", type=count, metavar="N", help="train a model of about N")
+    plan.add_argument("--out", type=Path, metavar="PLAN.toml", help="write the recipe")
+    plan.set_defaults(refuse=plan.error)
     report = add("report", "(re)write the report page of a run", _report)
     report.add_argument("run_dir", type=Path, metavar="RUN")
 
@@ -101,6 +107,19 @@ def _quickstart(arguments: argparse.Namespace) -> None:
         from jielong.generation.terminal_chat import chat
 
         chat(load_assistant(arguments.dir), Sampling(temperature=0.7))
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    if arguments.minutes is None and arguments.parameters is None:
+        arguments.refuse("give --minutes N or --parameters N")
+    from jielong.stages import plan
+
+    text = plan.open_text(arguments.data)
+    choice = plan.make(text, arguments.minutes, arguments.parameters)
+    console().print(plan.table(choice, text))
+    if arguments.out is not None:
+        for command in plan.write(choice, text, arguments.out):
+            sys.stdout.write(f"{command}\n")
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -17,7 +17,9 @@ TRAINING = 3
 NUMBER = 4
 """Bytes of a float32."""
 
-Optimizer = Literal["adamw", "muon"]
+Optimizer = Literal["sgd", "momentum", "adam", "adamw", "muon"]
+_MOMENTS = {"sgd": 0, "momentum": 1}
+"""Numbers that an optimizer keeps of each parameter, where they are not the two of Adam."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,11 @@ class Parameters:
     def total(self) -> int:
         """All of them."""
         return sum(getattr(self, field.name) for field in fields(self))
+
+    @property
+    def inner(self) -> int:
+        """All but those that are rows of a vocabulary, of positions or of segments."""
+        return self.total - self.embedding - self.head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,18 +127,19 @@ def pairs_seen(pattern: Pattern, tokens: int, *, causal: bool = True) -> int:
 def memory(config: ModelConfig, *, optimizer: Optimizer = "adamw") -> Memory:
     """What a model takes in memory, in float32, as our training keeps it.
 
-    AdamW keeps two moments of each parameter; Muon keeps one of each matrix inside the blocks, and
-    AdamW does the rest. `activations` is an estimate of what a forward pass keeps for the backward
-    pass: the inputs of each norm, matrix, activation function and attention, and the
-    log-probabilities over the vocabulary, or where all is predicted from the left the gradient of
-    the last states instead. It is as if kernels of attention keep no T x T scores,
-    and nothing is computed twice to save memory; dropout's masks are not counted. `kv_cache` holds
-    keys and values of all layers, those of sliding windows at full length. Of an
+    Adam keeps two moments of each parameter, momentum one and SGD none; Muon keeps one of each
+    matrix inside the blocks, and AdamW does the rest. `activations` is an estimate of what a
+    forward pass keeps for the backward pass: the inputs of each norm, matrix, activation function
+    and attention, and the log-probabilities over the vocabulary, or where all is predicted from the
+    left the gradient of the last states instead. It is as if kernels of attention keep no T x T
+    scores, and nothing is computed twice to save memory; dropout's masks are not counted.
+    `kv_cache` holds keys and values of all layers, those of sliding windows at full length. Of an
     encoder-decoder, these two are for one token of the source and one of the target together.
     """
     stacks, _ = _counts(config)
     count = parameters(config).total
-    moments = 2 * count - (_inner_matrices(config) if optimizer == "muon" else 0)
+    moments = _MOMENTS.get(optimizer, 2) * count
+    moments -= _inner_matrices(config) if optimizer == "muon" else 0
     return Memory(
         weights=NUMBER * count,
         gradients=NUMBER * count,

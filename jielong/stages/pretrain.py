@@ -19,6 +19,7 @@ from jielong.data.shards import Shard
 from jielong.generation.loading import Trained, make_model, save_model
 from jielong.model.config import ModelConfig, Objective
 from jielong.model.sizes import TRAINING, forward_flops
+from jielong.stages.forecast import Demand, Prediction, foresee
 from jielong.stages.held_out import held_out_loss
 from jielong.stages.learning import check_machine, make_learner
 from jielong.stages.lessons import CorruptionConfig, Lesson, causal, lesson, window_parts
@@ -40,6 +41,7 @@ class PretrainConfig:
     ("masked", with a model that reads both ways), the rest after a first part that is read both
     ways ("prefix"), or after one that another stack of blocks reads ("encoder_decoder"). With
     `keep_best` the loss on held-out text is measured at each checkpoint, and the best one is kept.
+    `prediction` is what a plan said of the run.
     """
 
     run_dir: str
@@ -57,6 +59,7 @@ class PretrainConfig:
     model: ModelConfig
     optimizer: OptimizerConfig
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    prediction: Prediction | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -103,6 +106,12 @@ def run(config: PretrainConfig, *, resume: bool | str = False) -> Path:
     """Train from random weights; returns the run directory with its finished model."""
     check_machine(config.training)
     data = open_finished(config.data, "tokenize")
+    tokenizer = Tokenizer.load(data.path)
+    shape = config.shape(tokenizer)
+    foresee(
+        config.prediction,
+        Demand.of(shape, config.optimizer, config.training, config.batch, config.window),
+    )
     run = RunDir.create(
         config.run_dir,
         stage="pretrain",
@@ -111,9 +120,8 @@ def run(config: PretrainConfig, *, resume: bool | str = False) -> Path:
         resume=resume,
         may_change=("loop",),
     )
-    tokenizer = Tokenizer.load(data.path)
     torch.manual_seed(derive(config.seed, "weights"))
-    model = make_model(config.shape(tokenizer)).to(default_device())
+    model = make_model(shape).to(default_device())
     learner = make_learner(model, config.optimizer, config.training, config.steps)
     names = [f"phase-{name}" for name in data.manifest.get("phases", ())] or ["train"]
     phases = [Shard.load(data.path / f"{name}.npz").tokens for name in names]

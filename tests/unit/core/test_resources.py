@@ -1,0 +1,63 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from jielong.core.resources import memory_limit_bytes, peak_rss_bytes, rss_bytes
+
+MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+V1_UNLIMITED = (
+    9223372036854771712  # what the kernel writes there: the largest number of whole pages
+)
+
+
+def system(root: Path, groups: str, limits: dict[str, str]) -> Path:
+    """A file system with these control groups."""
+    for name, content in {"proc/self/cgroup": groups, **limits}.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return root
+
+
+def test_a_process_knows_its_size() -> None:
+    before = rss_bytes()
+    assert 0 < before <= peak_rss_bytes() * 1.05
+    held = bytearray(os.urandom(50_000_000))
+    assert rss_bytes() - before == pytest.approx(len(held), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "expected"),
+    [
+        ("", {}, MACHINE),
+        ("0::/\n", {"sys/fs/cgroup/memory.max": "max\n"}, MACHINE),
+        ("0::/a/b\n", {"sys/fs/cgroup/a/b/memory.max": "5000000\n"}, 5_000_000),
+        (
+            "0::/a/b\n",
+            {"sys/fs/cgroup/a/memory.max": "4000000\n", "sys/fs/cgroup/a/b/memory.max": "max\n"},
+            4_000_000,
+        ),
+        ("0::/host/only\n", {"sys/fs/cgroup/memory.max": "3000000\n"}, 3_000_000),
+        (
+            "5:cpu:/x\n3:memory,pids:/x\n",
+            {"sys/fs/cgroup/memory/x/memory.limit_in_bytes": "2000000\n"},
+            2_000_000,
+        ),
+        (
+            "3:memory:/\n",
+            {"sys/fs/cgroup/memory/memory.limit_in_bytes": f"{V1_UNLIMITED}\n"},
+            MACHINE,
+        ),
+        ("5:cpu:/x\n", {"sys/fs/cgroup/memory/x/memory.limit_in_bytes": "2000000\n"}, MACHINE),
+    ],
+    ids=["none", "unlimited", "own", "above", "container", "v1", "v1-unlimited", "other"],
+)
+def test_the_smallest_limit_counts(
+    tmp_path: Path, groups: str, limits: dict[str, str], expected: int
+) -> None:
+    assert memory_limit_bytes(system(tmp_path, groups, limits)) == expected
+
+
+def test_without_control_groups_it_is_the_machines(tmp_path: Path) -> None:
+    assert memory_limit_bytes(tmp_path) == MACHINE
