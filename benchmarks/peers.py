@@ -90,12 +90,16 @@ def llama(shape: Shape, ffn_width: int) -> nn.Module:
     )
 
 
+def nanogpt_file(folder: Path) -> Path:
+    """nanoGPT's `model.py`; ends the program in a line when it is not there."""
+    if not (folder / "model.py").is_file():
+        sys.exit(f"--nanogpt: {folder}: has no model.py: give the folder of a clone of nanoGPT")
+    return folder / "model.py"
+
+
 def nanogpt(folder: Path, shape: Shape, **changes: object) -> nn.Module:
     """nanoGPT's model from its own `model.py`, which is run as it is; without dropout."""
-    file = folder / "model.py"
-    if not file.is_file():
-        sys.exit(f"--nanogpt: {folder}: has no model.py: give the folder of a clone of nanoGPT")
-    spec = importlib.util.spec_from_file_location("nanogpt_model", file)
+    spec = importlib.util.spec_from_file_location("nanogpt_model", nanogpt_file(folder))
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules["nanogpt_model"] = importlib.util.module_from_spec(spec)

@@ -291,7 +291,8 @@ def run_all(text: Text, options: argparse.Namespace) -> dict[str, dict[str, Any]
         if not path.exists():
             print(f"{name} ...", flush=True)
             command = [sys.executable, __file__, *sys.argv[1:], "--contestant", name]
-            subprocess.run(command, check=True)
+            if subprocess.run(command, check=False).returncode:
+                sys.exit(f"{name}: ended with the error above; the same command goes on")
         results[name] = json.loads(path.read_text(encoding="utf-8"))
         if results[name]["settings"] != settings(name, text, options):
             sys.exit(f"{path}: was made with other settings: remove it, or choose another --out")
@@ -353,8 +354,8 @@ def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
     css = (Path(plots.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
     light = dict(re.findall(r"--([\w-]+): (#\w+)", css.partition("@media")[0]))
     svg = re.sub(r"var\(--([\w-]+)\)", lambda match: light[match[1]], drawn())
-    style = f'<svg font-family="sans-serif" style="background: {light["paper"]}" '
-    path.write_text(svg.replace("<svg ", style, 1), encoding="utf-8")
+    style = f'font-family="sans-serif" style="background: {light["paper"]}; '
+    path.write_text(svg.replace('style="', style, 1), encoding="utf-8")
 
 
 def main() -> None:
@@ -376,6 +377,8 @@ def main() -> None:
     overrides = [f"data={folder}", *options.overrides]
     recipe = configs.load(pretrain.PretrainConfig, recipe_path("small/pretrain"), overrides)
     text = Text(folder, recipe, Tokenizer.load(folder))
+    if options.nanogpt:
+        peers.nanogpt_file(options.nanogpt)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.contestant:
         run_one(options.contestant, text, options)

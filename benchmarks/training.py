@@ -244,6 +244,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.nanogpt:
+        peers.nanogpt_file(options.nanogpt)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     for name in [options.shape] if options.shape else SHAPES:
