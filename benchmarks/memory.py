@@ -1,6 +1,6 @@
 """What training takes in memory, and what saving memory costs in time, beside transformers.
 
-    python benchmarks/memory.py [--layers 6 --width 384 --rows 16 --tokens 256] [--rounds 3]
+    jielong bench memory [--layers 6 --width 384 --rows 16 --tokens 256] [--rounds 3]
 
 Each way runs in a process of its own, since a peak cannot be reset: AdamW, float32, one shape with
 Qwen3's parts. "Peak" is the largest resident set less what it was before the model was made.
