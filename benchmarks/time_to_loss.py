@@ -8,9 +8,9 @@ one after the other, and the same threads:
 
 - transformers: its Llama in the plain loop that a careful user would write: shuffled windows, fused
   AdamW with betas .9 and .95 and decay .1, warm-up, cosine to a tenth, clipping at 1;
-- nanoGPT, with `--nanogpt`: its `model.py` and its optimizer as they are, no bias (its default),
-  windows from random places, and its settings for small networks: betas .9 and .99, decay .1,
-  100 steps of warm-up, cosine to a tenth, clipping at 1;
+- nanoGPT, with `--nanogpt`: its `model.py` and its optimizer as they are, not compiled (as it
+  advises for a processor), no bias (its default), windows from random places, and its settings for
+  small networks: betas .9 and .99, decay .1, 100 steps of warm-up, cosine to a tenth, clipping at 1;
 - ours: `jielong pretrain` with the small recipe, and so many steps as, by a short calibration, fill
   `--share` of the time.
 

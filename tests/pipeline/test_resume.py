@@ -51,7 +51,7 @@ PARENTS["ppo"] = PARENTS["ppo-ptx"] = PARENTS["reward"] | {"reward_run": "reward
 FILES = {
     "prepare": ("documents/*.jsonl", "lexicon.json"),
     "tokenize": ("tokenizer.json", "*.npy", "*.npz"),
-    "ladder": ("rungs/*/model/*.safetensors", "rungs/*/*.npz"),
+    "ladder": ("rungs/*/model/*.safetensors", "rungs/*/**/*.npz"),
 }
 STARTS_S = 2.0
 """About what a process takes until it works: a kill may fall into that too."""
