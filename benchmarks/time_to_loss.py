@@ -7,10 +7,10 @@ TOKENIZE is a finished tokenize run: all read its tokens. Each contestant has a 
 one after the other, and the same threads:
 
 - transformers: its Llama in the plain loop that a careful user would write: shuffled windows, fused
-  AdamW with betas .9 and .95 and decay .1, warm-up, cosine to a tenth, clipping at 1;
+  AdamW with betas .9 and .95 and decay .1, 100 steps of warm-up, cosine to a tenth, clipping at 1;
 - nanoGPT, with `--nanogpt`: its `model.py` and its optimizer as they are, not compiled (as it
-  advises for a processor), no bias (its default), windows from random places, and its settings for
-  small networks: betas .9 and .99, decay .1, 100 steps of warm-up, cosine to a tenth, clipping at 1;
+  advises for a processor), no bias (its default), windows from random places; its settings for
+  small networks: betas .9 and .99, decay .1, warm-up, cosine to a tenth, clipping at 1;
 - ours: `jielong pretrain` with the small recipe, and so many steps as, by a short calibration, fill
   `--share` of the time.
 
