@@ -12,7 +12,7 @@ help:
 	@echo "make quickstart  train a model of your own on real text, then chat with it (ARGS=... passes on)"
 	@echo "make serve       serve it: API and chat page (MODEL=$(MODEL))"
 	@echo "make test        all tests (ARGS=... goes to pytest)"
-	@echo "make nightly     every stage killed at KILLS=$(KILLS) random moments and resumed (about an hour)"
+	@echo "make nightly     every stage killed at KILLS=$(KILLS) random moments and resumed (about half an hour)"
 	@echo "make check       format, lint, types, layers"
 	@echo "make docs        the documentation as a site, in site/"
 
