@@ -1,5 +1,6 @@
 """The benchmarks are found by name, each says in a line what it is, and options are its own."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,17 @@ def test_every_benchmark_of_ours_says_in_a_line_what_it_is(repository: Path) -> 
     for name, line in found.items():
         assert line.endswith("."), name
         assert (repository / "benchmarks" / f"{name.replace('-', '_')}.py").is_file()
+
+
+def test_the_pages_and_heads_of_scripts_call_what_there_is(repository: Path) -> None:
+    paths = [*repository.glob("docs/**/*.md"), *repository.glob("benchmarks/*.py")]
+    called = [
+        (path.name, name)
+        for path in paths
+        for name in re.findall(r"jielong bench ([a-z][a-z-]*)", path.read_text(encoding="utf-8"))
+    ]
+    assert len(called) > 20
+    assert [(page, name) for page, name in called if name not in module.benchmarks()] == []
 
 
 def test_without_a_name_they_are_listed(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
