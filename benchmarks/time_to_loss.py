@@ -325,10 +325,12 @@ def report(results: dict[str, dict[str, Any]]) -> None:
         reached = [p["training_s"] for p in ours["points"] if p["nats_per_token"] <= loss]
         if reached:
             after = f"after {reached[0]:.0f} s = {reached[0] / whole:.2f} of its {whole:.0f} s"
-            print(f"ours reaches {peer}'s loss of {loss:.4f} (best rate: {name}) {after}")
+            print(f"ours reaches the loss of {name}, {loss:.4f}, {after}")
         else:
             least, end = lowest(ours), ours["points"][-1]["training_s"]
-            print(f"ours does not reach {name}'s loss of {loss:.4f}: {least:.4f} after {end:.0f} s")
+            print(
+                f"ours does not reach the loss of {name}, {loss:.4f}: {least:.4f} after {end:.0f} s"
+            )
 
 
 def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
