@@ -4,13 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= runs/quickstart
+KILLS ?= 20
 
-.PHONY: help quickstart serve check test docs
+.PHONY: help quickstart serve check test nightly docs
 
 help:
 	@echo "make quickstart  train a model of your own on real text, then chat with it (ARGS=... passes on)"
 	@echo "make serve       serve it: API and chat page (MODEL=$(MODEL))"
 	@echo "make test        all tests (ARGS=... goes to pytest)"
+	@echo "make nightly     every stage killed at KILLS=$(KILLS) random moments and resumed (about half an hour)"
 	@echo "make check       format, lint, types, layers"
 	@echo "make docs        the documentation as a site, in site/"
 
@@ -26,6 +28,9 @@ check: $(VENV)/installed-dev
 test: $(VENV)/installed-dev
 	scripts/chromium
 	scripts/test $(ARGS)
+
+nightly: $(VENV)/installed-dev
+	scripts/test tests/pipeline/test_resume.py --kills $(KILLS) $(ARGS)
 
 docs: $(VENV)/installed-docs
 	$(BIN)/zensical build --clean

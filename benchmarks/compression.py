@@ -1,10 +1,10 @@
-"""How many characters a token holds, in Chinese and in English: ours at three sizes beside GPT-2's,
-cl100k (GPT-4) and Qwen 3, on the same held-out text.
+"""Characters in a token, Chinese and English: ours beside GPT-2's, cl100k and Qwen 3.
 
-Run it with `python benchmarks/compression.py runs/quickstart/prepare`. The others' files come from
-two pinned npm packages; no code of theirs is run. Ours learn from the run's training text, so they
-know its kind of text and the others do not: what compares fairly is Chinese beside English within
-one row, and our sizes and cuts with each other.
+Run it with `jielong bench compression runs/quickstart/prepare`: ours at three sizes, and all
+of them on the run's held-out text. The others' files come from two pinned npm packages; no code of
+theirs is run. Ours learn from the run's training text, so they know its kind of text and the others
+do not: what compares fairly is Chinese beside English within one row, and our sizes and cuts with
+each other.
 """
 
 import argparse

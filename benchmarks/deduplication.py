@@ -6,7 +6,7 @@ shingle, 14 buckets of 8), stock with our units for words, which is a tokenizer 
 dictionary, and with our parameters (five characters, 80 buckets of 5). CPU seconds of one process,
 stage by stage; its executor, which would only add to them, is left out.
 
-    python benchmarks/deduplication.py [--mb 10] [--lang zh] [--documents FILE.jsonl]
+    jielong bench deduplication [--mb 10] [--lang zh] [--documents FILE.jsonl]
 
 needs `pip install datatrove 'xxhash<4' spacy jieba`. Without `--documents` the English text is
 random lines of the standard library's docstrings and the Chinese text random words, so that no

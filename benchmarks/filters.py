@@ -1,6 +1,6 @@
 """How fast each cleaning step is on one processor, and what it drops.
 
-Run `python benchmarks/filters.py DOCUMENTS.jsonl` with a prepare run's `documents/train.jsonl`.
+Run `jielong bench filters DOCUMENTS.jsonl` with a prepare run's `documents/train.jsonl`.
 Processor time, the best of three rounds.
 """
 

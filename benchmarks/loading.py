@@ -4,7 +4,7 @@ A random model in Qwen3's shape is written on the spot, once as float32 and once
 load runs in a process of its own, as in life, where no earlier one has left memory to be used
 again; so does each plain reading of the same file. Medians of the wall time. Peers are
 `safetensors` alone and `transformers`: these map the file, which costs nothing until the numbers
-are used, so each of their tensors is summed once. Run it with `python benchmarks/loading.py`, on a
+are used, so each of their tensors is summed once. Run it with `jielong bench loading`, on a
 machine that does nothing else; it needs 2 GB of disk for a while.
 """
 

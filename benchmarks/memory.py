@@ -1,6 +1,6 @@
 """What training takes in memory, and what saving memory costs in time, beside transformers.
 
-    python benchmarks/memory.py [--layers 6 --width 384 --rows 16 --tokens 256] [--rounds 3]
+    jielong bench memory [--layers 6 --width 384 --rows 16 --tokens 256] [--rounds 3]
 
 Each way runs in a process of its own, since a peak cannot be reset: AdamW, float32, one shape with
 Qwen3's parts. "Peak" is the largest resident set less what it was before the model was made.
@@ -12,9 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
+import peers
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from jielong.core.resources import peak_rss_bytes
 from jielong.model.config import ModelConfig
@@ -26,6 +27,7 @@ from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimize
 from jielong.training.settings import TrainingConfig
 
 VOCABULARY = 4096
+SMALL = argparse.Namespace(layers=1, width=64, rows=2, tokens=8)
 WAYS: dict[str, dict] = {
     "plain": {},
     "micro_batch = 4": {"micro_batch": 4},
@@ -66,28 +68,16 @@ def ours(way: str, shape: argparse.Namespace) -> Callable[[torch.Tensor], object
 
 def theirs(way: str, shape: argparse.Namespace) -> Callable[[torch.Tensor], object]:
     """The same model in transformers, with a plain loop."""
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=VOCABULARY,
-            hidden_size=shape.width,
-            intermediate_size=8 * shape.width // 3,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.width // 64,
-            num_key_value_heads=shape.width // 64,
-            head_dim=64,
-            max_position_embeddings=shape.tokens,
-            tie_word_embeddings=True,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
-    ).train()
+    heads = shape.width // 64
+    sizes = peers.Shape(shape.layers, shape.width, heads, shape.tokens, shape.rows, VOCABULARY)
+    model: Any = peers.qwen3(sizes, 8 * shape.width // 3).train()
     if "checkpointing" in way:
         model.activation_checkpointing_enable()
+    loss = peers.loss_of(model)
     adam = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
 
     def step(ids: torch.Tensor) -> None:
-        scores = model(ids[:, :-1], use_cache=False).logits
-        torch.nn.functional.cross_entropy(scores.flatten(0, 1), ids[:, 1:].flatten()).backward()
+        loss(ids).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adam.step()
         adam.zero_grad(set_to_none=True)
@@ -99,8 +89,10 @@ def measure(way: str, shape: argparse.Namespace) -> None:
     """Print the peak in MB and the median of a step in ms, of one way."""
     torch.manual_seed(0)
     ids = torch.randint(VOCABULARY, (shape.rows, shape.tokens + 1))
+    make = theirs if way.startswith("transformers") else ours
+    make(way, SMALL)(ids[:2, :9])  # loads what a library loads late
     before = peak_rss_bytes()
-    step = (theirs if way.startswith("transformers") else ours)(way, shape)
+    step = make(way, shape)
     times = []
     for _ in range(shape.rounds + 1):
         start = time.perf_counter()

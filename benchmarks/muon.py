@@ -1,7 +1,7 @@
 """Muon: our step beside `torch.optim.Muon`'s, on the matrices in the small recipe's four blocks.
 
 PyTorch's multiplies in bfloat16, one matrix at a time; ours in float32, all matrices of one shape
-at once and on their Gram matrices. Run it with `python benchmarks/muon.py`, and again with
+at once and on their Gram matrices. Run it with `jielong bench muon`, and again with
 ONEDNN_MAX_CPU_ISA=AVX2 to see a processor without arithmetic in bfloat16.
 """
 

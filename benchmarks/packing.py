@@ -3,7 +3,7 @@
 First the ways to keep texts apart within a row, one layer's attention forward and backward; then
 whole steps of the small recipe's model without the optimizer, on its own conversations and on long
 ones. One thread and processor seconds, so that a busy machine changes the ratios little. Run it
-with `python benchmarks/packing.py RUN`, where RUN is a quickstart directory (`runs/quickstart`
+with `jielong bench packing RUN`, where RUN is a quickstart directory (`runs/quickstart`
 when left out).
 """
 

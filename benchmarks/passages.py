@@ -1,6 +1,6 @@
 """`jielong data find`: building the index and asking it, beside reading the whole corpus each time.
 
-`python benchmarks/passages.py RUN [COPIES]` takes a finished prepare run and measures on a copy of
+`jielong bench passages RUN [COPIES]` takes a finished prepare run and measures on a copy of
 its documents, and on them repeated COPIES times, a tenth of all words replaced in each repetition.
 Times are of the processor, so that a busy machine changes them little.
 """

@@ -1,7 +1,7 @@
 """The pipeline from end to end: megabytes a second in each phase, and how memory grows.
 
-    python benchmarks/preparing.py full                  the recipe of all clear-licence text
-    python benchmarks/preparing.py own --mb 10 40        own files of that size
+    jielong bench preparing full                  the recipe of all clear-licence text
+    jielong bench preparing own --mb 10 40        own files of that size
 
 Wall-clock seconds and bytes come from the run's manifest. Memory is the sum of the proportional
 set sizes of the command and all its workers, looked at four times a second (Linux).

@@ -8,7 +8,7 @@ the second pass (the first, on few positions, loads the libraries) above what it
 q, k, v and the gradient of the output were already there. In parentheses stands what no way can do
 without, the output and three gradients.
 
-    python benchmarks/sparse_attention.py [--longest 8192] [--rounds 5]
+    jielong bench sparse-attention [--longest 8192] [--rounds 5]
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""The tokenizer beside the libraries it stands on: learning beside `tokenizers`, encoding beside
-`tokenizers` and `tiktoken`, on one vocabulary and the text of a prepare run.
+"""The tokenizer beside `tokenizers` and `tiktoken`: how fast it learns and encodes.
 
-Run it with `python benchmarks/tokenizer.py runs/quickstart/prepare`. Each round measures all of
+Run it with `jielong bench tokenizer runs/quickstart/prepare`. Learning stands beside
+`tokenizers`, encoding beside both, on one vocabulary and the run's text. Each round measures all of
 them in turn, so that they meet the same machine; the least of the rounds is what counts.
 """
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jielong import __version__
-from jielong.cli import asking, models, stages, texts
+from jielong.cli import asking, machine, models, stages, texts
 from jielong.cli.options import Add, adder
 from jielong.core.errors import JielongError
 
@@ -43,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
         group = commands.add_parser(name, help=summary, description=summary)
         return adder(group.add_subparsers(title="commands", metavar="COMMAND", required=True))
 
-    for module in (stages, asking, models):
+    for module in (stages, asking, models, machine):
         module.add_commands(adder(commands))
     texts.add_commands(add_group)
     return parser

@@ -1,8 +1,8 @@
 """Killed by SIGKILL in the middle and resumed, a run ends with the same bytes.
 
-    pytest tests/pipeline/test_resume.py --kills 20
+    make nightly
 
-kills each stage at twenty random moments; without the option, at one.
+kills each stage at twenty random moments (`--kills 20`); without the option, at one.
 """
 
 import json
@@ -43,7 +43,18 @@ PARENTS = {
 PARENTS |= {name: PARENTS["pretrain"] for name in STAGES if name.startswith("pretrain-")}
 PARENTS["sft-lora"] = PARENTS["sft"]
 PARENTS["finetune"] = {"init_from": "pretrain", "prepared": "prepare"}
+PARENTS["prepare"], PARENTS["tokenize"] = {}, {"documents": "prepare"}
+PARENTS["ladder"] = {"prepared": "prepare", "data": "tokenize"}
 PARENTS["ppo"] = PARENTS["ppo-ptx"] = PARENTS["reward"] | {"reward_run": "reward"}
+
+# What the stages without steps of their own make: weights, counts, text.
+FILES = {
+    "prepare": ("documents/*.jsonl", "lexicon.json"),
+    "tokenize": ("tokenizer.json", "*.npy", "*.npz"),
+    "ladder": ("rungs/*/model/*.safetensors", "rungs/*/**/*.npz"),
+}
+STARTS_S = 2.0
+"""About what a process takes until it works: a kill may fall into that too."""
 
 
 def steps_logged(run: Path) -> int:
@@ -77,7 +88,7 @@ def moments(name: str, kills: int, straight: Path) -> list[tuple[int, float]]:
     random = python_random(0, "kills", name)
     places = sorted(random.randrange(int(0.8 * len(lines))) for _ in range(kills))
     # The pause falls anywhere: into a step, a log, a checkpoint, or into what comes before steps.
-    return [(n, random.uniform(0.0, 3 * step_s if n else 2.0)) for n in places]
+    return [(n, random.uniform(0.0, 3 * step_s if n else STARTS_S)) for n in places]
 
 
 def assert_same_end(broken: Path, straight: Path) -> None:
@@ -192,22 +203,49 @@ def test_a_disk_that_fills_up_ends_a_run_in_one_line_and_it_goes_on(
     assert_same_end(disk / "run", straight)
 
 
-@pytest.mark.parametrize("name", ["prepare", "tokenize"])
-def test_killed_text_stages_end_with_the_same_files(
-    name: str, chain: Path, tmp_path: Path, repository: Path
+def is_finished(run: Path) -> bool:
+    path = run / "manifest.json"
+    return path.exists() and json.loads(path.read_text())["finished"]
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", FILES)
+def test_killed_stages_of_another_kind_end_with_the_same_files(
+    name: str, chain: Path, tmp_path: Path, repository: Path, request: pytest.FixtureRequest
 ) -> None:
+    """Those whose moments are no steps: killed anywhere, in as many runs as that takes."""
+    wanted, killed, random = request.config.getoption("--kills"), 0, python_random(0, "kills", name)
+    if name == "ladder" and wanted == 1:
+        pytest.skip("its rungs are stages that are killed here anyway, and it is long: --kills 2")
     recipe = repository / "recipes" / "tiny" / f"{name}.toml"
-    again = tmp_path / name
-    arguments = [name, recipe, f"run_dir={again}"]
-    arguments += [f"documents={chain / 'prepare'}"] if name == "tokenize" else []
-    signal_when((again / "manifest.json").exists, *arguments)
-    jielong(*arguments, "--resume")
-    files = {
-        "prepare": ("documents/train.jsonl", "documents/valid.jsonl", "lexicon.json"),
-        "tokenize": ("tokenizer.json", "train.npy", "train.npz", "valid.npy", "valid.npz"),
-    }
-    for file in files[name]:
-        assert sha256_file(again / file) == sha256_file(chain / name / file)
+    common = (name, recipe, *(f"{key}={chain / folder}" for key, folder in PARENTS[name].items()))
+    straight = chain / name
+    if not straight.exists():
+        straight = tmp_path / "straight"
+        jielong(*common, f"run_dir={straight}")
+    took_s = json.loads((straight / "manifest.json").read_text())["seconds"]
+    runs = [tmp_path / "0"]
+    while killed < wanted:
+        if is_finished(runs[-1]):
+            runs.append(tmp_path / str(len(runs)))
+        again, begun = runs[-1], (runs[-1] / "manifest.json").exists()
+        resume, starts_s = (["--resume"], STARTS_S) if begun else ([], 0.0)
+        status, said = signal_when(
+            (again / "manifest.json").exists,
+            *common,
+            f"run_dir={again}",
+            *resume,
+            pause_s=random.uniform(0.0, starts_s + took_s),
+        )
+        assert status in (0, -signal.SIGKILL), said
+        killed += status != 0
+    if not is_finished(runs[-1]):
+        jielong(*common, f"run_dir={runs[-1]}", "--resume")
+    made = sorted(path for pattern in FILES[name] for path in straight.glob(pattern))
+    assert len(made) >= len(FILES[name])
+    for run in runs:
+        for path in made:
+            assert sha256_file(run / path.relative_to(straight)) == sha256_file(path)
 
 
 def test_a_finished_run_and_another_config_are_refused(
