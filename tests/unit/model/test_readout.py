@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from jielong.model import readout
 from jielong.model.readout import surprisal
@@ -52,6 +53,25 @@ def test_it_is_the_cross_entropy_of_the_scores() -> None:
 def test_gradients_are_the_slopes() -> None:
     states, weight, targets = given(torch.float64)
     assert torch.autograd.gradcheck(surprisal, (states, weight, targets))
+
+
+@pytest.mark.parametrize(
+    ("states_learn", "weight_learns", "products"),
+    [(True, True, 3), (True, False, 2), (False, True, 2), (False, False, 1)],
+)
+def test_what_takes_no_gradient_costs_no_product(
+    states_learn: bool, weight_learns: bool, products: int
+) -> None:
+    """As the frozen embedding under adapters."""
+    states, weight, targets = given(torch.float32)
+    states.requires_grad_(states_learn)
+    weight.requires_grad_(weight_learns)
+    with FlopCounterMode(display=False) as counter:
+        total = surprisal(states, weight, targets)
+        if total.requires_grad:
+            total.backward()
+    assert counter.get_total_flops() == products * 2 * 10 * 11 * 6
+    assert (states.grad is None, weight.grad is None) == (not states_learn, not weight_learns)
 
 
 def test_a_target_that_is_all_but_impossible_has_a_finite_surprisal() -> None:
