@@ -4,10 +4,27 @@ import platform
 
 import torch
 
+from jielong.core.errors import ConfigError
+
 
 def default_device() -> torch.device:
     """CUDA when there is one, else the CPU (the reference platform)."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def check_compiler() -> None:
+    """Have PyTorch compile something small.
+
+    Raises `ConfigError` where it cannot, for want of a C++ compiler or of Python's header files.
+    """
+    try:
+        torch.compile(torch.sin, dynamic=False)(torch.zeros(64, device=default_device()))
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"compile: true: PyTorch cannot compile here ({reason}): install g++ and Python's "
+            "header files, or leave it out"
+        ) from None
 
 
 def describe_machine() -> dict[str, str | int]:

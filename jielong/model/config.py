@@ -116,10 +116,10 @@ class ModelConfig:
         if self.segments < 0:
             raise ValueError(f"segments: {self.segments}: must not be negative")
         try:
-            kinds = {pattern.kind for pattern in patterns.parse(self.attention)}
+            has_patterns = self.has_patterns
         except ValueError as error:
             raise ValueError(f"attention: {error}") from None
-        if kinds != {"dense"} and (self.bidirectional or self.objective != "causal"):
+        if has_patterns and (self.bidirectional or self.objective != "causal"):
             raise ValueError(
                 f"attention: {self.attention!r}: a model that reads both ways takes dense only"
             )
@@ -133,6 +133,11 @@ class ModelConfig:
     def embedding_factor(self) -> float:
         """What token embeddings are multiplied by (arXiv:1706.03762, section 3.4)."""
         return math.sqrt(self.width) if self.scale_embedding else 1.0
+
+    @property
+    def has_patterns(self) -> bool:
+        """Whether some layer does not look at everything that its order lets it see."""
+        return any(pattern.kind != "dense" for pattern in patterns.parse(self.attention))
 
     def pattern(self, layer: int) -> patterns.Pattern:
         """What layer number `layer` looks at."""

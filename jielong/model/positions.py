@@ -97,6 +97,9 @@ def _yarn(rope: RopeConfig, plain: Tensor, base: float) -> Tensor:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn each channel pair of `x` (B, H, T, D) by its angle."""
+    if torch.compiler.is_compiling():
+        first, second = x.chunk(2, dim=-1)
+        return x * cos + torch.cat([-second, first], dim=-1) * sin
     return _Rotation.apply(x, cos, sin)
 
 

@@ -30,8 +30,8 @@ class _Surprisal(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:  # noqa: ANN401
         total = torch.zeros((), dtype=states.dtype, device=states.device)
-        learns = any(ctx.needs_input_grad)
-        dstates, dweight = torch.empty_like(states), torch.zeros_like(weight)
+        dstates = torch.empty_like(states) if ctx.needs_input_grad[0] else None
+        dweight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         step = max(1, SIZE // len(weight))
         room = states.new_empty(min(step, len(states)), len(weight))
         for start in range(0, len(states), step):
@@ -42,9 +42,11 @@ class _Surprisal(torch.autograd.Function):
             best, wanted = scores.amax(dim=-1, keepdim=True), scores.gather(-1, chosen)
             torch.softmax(scores, dim=-1, out=scores)
             total += (best - wanted - scores.amax(dim=-1, keepdim=True).log_()).sum()
-            if learns:
+            if any(ctx.needs_input_grad):
                 scores.scatter_add_(-1, chosen, scores.new_full((), -1.0).expand_as(chosen))
+            if dstates is not None:
                 torch.mm(scores, weight, out=dstates[part])
+            if dweight is not None:
                 dweight.addmm_(scores.T, states[part])
         ctx.save_for_backward(dstates, dweight)
         return total
@@ -54,6 +56,6 @@ class _Surprisal(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any,  # noqa: ANN401
         slope: Tensor,
-    ) -> tuple[Tensor, Tensor, None]:
-        dstates, dweight = ctx.saved_tensors
-        return dstates * slope, dweight * slope, None
+    ) -> tuple[Tensor | None, Tensor | None, None]:
+        dstates, dweight = (None if d is None else d * slope for d in ctx.saved_tensors)
+        return dstates, dweight, None

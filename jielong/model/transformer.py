@@ -1,6 +1,8 @@
 """The transformer: one trunk for models that look back, both ways, or at an encoder as well."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -34,6 +36,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.recomputes = False
+        self.compiled: Callable[..., Tensor] | None = None
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self._make_positions(config)
@@ -83,11 +86,15 @@ class Transformer(nn.Module):
         x = self._embed(ids, sight.queries, documents, segments, cache)
         reach = ids.shape[1] + (0 if cache is None else cache.length)
         angles = [rotary(sight.queries, reach) for rotary in self.rotaries]
-        saves = self.recomputes and torch.is_grad_enabled()
+        run = _run_block
+        if torch.is_grad_enabled():
+            if self.compiled is not None and cache is None and sight.rule is None:
+                run = self.compiled
+            if self.recomputes:
+                run = partial(checkpoint, run, use_reentrant=False)
         for block in self.blocks:
             turned = angles[-1 if block.windowed else 0] if angles else None
-            run = partial(checkpoint, block, use_reentrant=False) if saves else block
-            x = run(x, turned, sight, cache, memory)
+            x = run(block, x, turned, sight, cache, memory)
         if cache is not None:
             cache.length += ids.shape[1]
         return self.norm(x)
@@ -193,6 +200,21 @@ def recompute_activations(module: nn.Module) -> None:
     for each in module.modules():
         if isinstance(each, Transformer):
             each.recomputes = True
+
+
+def compile_blocks(module: nn.Module) -> None:
+    """From now on training passes run PyTorch's compiled form of a block, made at the first one.
+
+    That is for passes of one shape, with no rule but the order; all others run as before.
+    """
+    run = torch.compile(_run_block, dynamic=False)
+    for each in module.modules():
+        if isinstance(each, Transformer):
+            each.compiled = run
+
+
+def _run_block(block: nn.Module, *given: Any) -> Tensor:  # noqa: ANN401 - as `Block.forward`
+    return block(*given)
 
 
 def _within(documents: Tensor) -> Tensor:

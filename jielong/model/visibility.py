@@ -34,6 +34,8 @@ class Visibility:
 
     def mask(self, pattern: Pattern) -> Tensor | None:
         """(B or 1, 1, T, S), True where attended; None is all, or all before in a causal pass."""
+        if self.rule is None and pattern.kind == "dense":
+            return None
         if pattern not in self._masks:
             self._masks[pattern] = self._narrowed(pattern)
         return self._masks[pattern]

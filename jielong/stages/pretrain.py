@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from jielong.core.config import check_positive
-from jielong.core.device import default_device
+from jielong.core.device import check_compiler, default_device
 from jielong.core.errors import ConfigError
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.core.seeds import derive
@@ -19,6 +19,7 @@ from jielong.data.shards import Shard
 from jielong.generation.loading import Trained, make_model, save_model
 from jielong.model.config import ModelConfig, Objective
 from jielong.model.sizes import TRAINING, forward_flops
+from jielong.model.transformer import compile_blocks
 from jielong.stages.forecast import Demand, Prediction, foresee
 from jielong.stages.held_out import held_out_loss
 from jielong.stages.learning import check_machine, make_learner
@@ -41,6 +42,8 @@ class PretrainConfig:
     ("masked", with a model that reads both ways), the rest after a first part that is read both
     ways ("prefix"), or after one that another stack of blocks reads ("encoder_decoder"). With
     `keep_best` the loss on held-out text is measured at each checkpoint, and the best one is kept.
+    With `compile` PyTorch's compiler makes kernels for the blocks at the first step: that needs a
+    C++ compiler and some half a minute, and makes each step shorter.
     `prediction` is what a plan said of the run.
     """
 
@@ -53,6 +56,7 @@ class PretrainConfig:
     window: int = 256
     save_every: int = 500
     keep_best: bool = False
+    compile: bool = False
     loop: LoopConfig = field(default_factory=LoopConfig)
     samples: SampleConfig = field(default_factory=SampleConfig)
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
@@ -87,6 +91,12 @@ class PretrainConfig:
                 f"model.bidirectional: true: with the objective {self.objective!r} the model would "
                 "see what it has to predict: leave it out"
             )
+        has_rules = self.objective in ("prefix", "encoder_decoder")
+        if self.compile and (has_rules or self.model.has_patterns or self.model.dropout):
+            raise ValueError(
+                "compile: true: is for blocks without dropout that see all, or all before: with "
+                "this objective, model.attention or model.dropout leave it out"
+            )
         try:
             self.shape()
         except ValueError as error:
@@ -105,6 +115,8 @@ class PretrainConfig:
 def run(config: PretrainConfig, *, resume: bool | str = False) -> Path:
     """Train from random weights; returns the run directory with its finished model."""
     check_machine(config.training)
+    if config.compile:
+        check_compiler()
     data = open_finished(config.data, "tokenize")
     tokenizer = Tokenizer.load(data.path)
     shape = config.shape(tokenizer)
@@ -122,6 +134,8 @@ def run(config: PretrainConfig, *, resume: bool | str = False) -> Path:
     )
     torch.manual_seed(derive(config.seed, "weights"))
     model = make_model(shape).to(default_device())
+    if config.compile:
+        compile_blocks(model)
     learner = make_learner(model, config.optimizer, config.training, config.steps)
     names = [f"phase-{name}" for name in data.manifest.get("phases", ())] or ["train"]
     phases = [Shard.load(data.path / f"{name}.npz").tokens for name in names]

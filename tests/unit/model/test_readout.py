@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from jielong.model import readout
 from jielong.model.readout import surprisal
@@ -22,6 +23,11 @@ def given(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     states = torch.randn(10, 6, generator=random, dtype=dtype, requires_grad=True)
     weight = torch.randn(11, 6, generator=random, dtype=dtype, requires_grad=True)
     return states, weight, torch.randint(11, (10,), generator=random)
+
+
+def in_place_product(_total: object, left: tuple, right: tuple, **_options: object) -> int:
+    """What PyTorch's counter of operations does not know: `addmm_`, given the shapes."""
+    return 2 * left[0] * left[1] * right[1]
 
 
 def test_by_hand() -> None:
@@ -52,6 +58,26 @@ def test_it_is_the_cross_entropy_of_the_scores() -> None:
 def test_gradients_are_the_slopes() -> None:
     states, weight, targets = given(torch.float64)
     assert torch.autograd.gradcheck(surprisal, (states, weight, targets))
+
+
+@pytest.mark.parametrize(
+    ("states_learn", "weight_learns", "products"),
+    [(True, True, 3), (True, False, 2), (False, True, 2), (False, False, 1)],
+)
+def test_what_takes_no_gradient_costs_no_product(
+    states_learn: bool, weight_learns: bool, products: int
+) -> None:
+    """As the frozen embedding under adapters."""
+    states, weight, targets = given(torch.float32)
+    states.requires_grad_(states_learn)
+    weight.requires_grad_(weight_learns)
+    added = {torch.ops.aten.addmm_: in_place_product}
+    with FlopCounterMode(display=False, custom_mapping=added) as counter:
+        total = surprisal(states, weight, targets)
+        if total.requires_grad:
+            total.backward()
+    assert counter.get_total_flops() == products * 2 * 10 * 11 * 6
+    assert (states.grad is None, weight.grad is None) == (not states_learn, not weight_learns)
 
 
 def test_a_target_that_is_all_but_impossible_has_a_finite_surprisal() -> None:

@@ -311,3 +311,19 @@ def test_the_tokenizer_tells_which_tokens_open_a_turn() -> None:
     ):
         told = pretrain.with_vocabulary(config(vocab_size=0, **changes), tokenizer())
         assert (told.turn_ids, told.vocab_size) == (expected, tokenizer().vocab_size)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": "prefix"},
+        {"objective": "encoder_decoder"},
+        {"model": config(vocab_size=0, context=48, attention="sliding:4 dense")},
+        {"model": config(vocab_size=0, context=48, dropout=0.1)},
+    ],
+)
+def test_only_plain_blocks_are_compiled(changes: dict, tmp_path: Path) -> None:
+    plain = {"compile": True, "model": config(vocab_size=0, context=48)}
+    assert recipe(tmp_path, tmp_path / "run", **plain).compile
+    with pytest.raises(ValueError, match="compile: true: is for blocks without dropout"):
+        recipe(tmp_path, tmp_path / "run", **plain | changes)
