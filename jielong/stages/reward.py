@@ -10,7 +10,8 @@ import torch
 from jielong.baselines.ngram import NgramModel
 from jielong.core.config import check_positive
 from jielong.core.device import default_device
-from jielong.core.errors import DataError
+from jielong.core.errors import ConfigError, DataError
+from jielong.core.processes import first_ahead
 from jielong.core.progress import say
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.core.seeds import derive
@@ -86,6 +87,11 @@ class RewardConfig:
 def run(config: RewardConfig, *, resume: bool | str = False) -> Path:
     """Collect rankings, train; returns the run directory with rankings, judge and model."""
     check_machine(config.training)
+    if config.training.parallel == "fsdp":
+        raise ConfigError(
+            "training.parallel: 'fsdp': rows of like length share a pass of the reward model, so "
+            "processes make unlike numbers of passes: use 'ddp'"
+        )
     parents = {
         "init_from": open_finished(config.init_from, "sft").path,
         "data": open_finished(config.data, "tokenize").path,
@@ -103,7 +109,8 @@ def run(config: RewardConfig, *, resume: bool | str = False) -> Path:
         may_change=("loop",),
     )
     assistant = load_assistant(parents["init_from"])
-    rankings = _rankings(config, run.path, assistant, parents, own)
+    with first_ahead():  # it alone asks, and writes down the rankings that all learn from
+        rankings = _rankings(config, run.path, assistant, parents, own)
     torch.manual_seed(derive(config.seed, "reward"))
     # Dropout would make a score depend on chance.
     shape = dataclasses.replace(assistant.model.config, dropout=0.0)
