@@ -54,7 +54,7 @@ def learner(kind: str, training: TrainingConfig) -> Learner:
         add_adapters(model, LoraConfig(rank=2))
         for name, parameter in model.named_parameters():
             if name.endswith("lora_b"):
-                torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
+                torch.nn.init.normal_(parameter, std=0.3)
     config = OptimizerConfig(kind=kind, lr=1e-2, eps=1e-3, weight_decay=0.1, clip=0.5)
     return make_learner(model, config, training, STEPS)
 
@@ -77,8 +77,9 @@ def outcome(made: Learner, metrics: list[dict[str, float]]) -> Tensors:
     held_out = held_out_loss(made.module, lambda n: Part([batch(n + 90, 7)], next_token_loss))
     with made.averaged():
         found["held out"] = torch.tensor(held_out())
-    for name in ("loss", "gradient_norm", "own_gradient_norm", "ptx_loss", "skipped"):
-        found[name] = torch.tensor([m.get(name, 0.0) for m in metrics])
+    for step, line in enumerate(metrics):
+        for name in ("loss", "gradient_norm", "own_gradient_norm", "ptx_loss", "skipped"):
+            found[f"{name} {step}"] = torch.tensor(line.get(name, 0.0))
     return found
 
 
@@ -156,6 +157,8 @@ def work(number: int, size: int, port: int, folder: Path) -> None:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two and then four processes made; they also went on with what one had begun."""
     folder = tmp_path_factory.mktemp("processes")
+    # One process imports, and the others are its forks.
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
     for kind in ("muon", "lora"):
         made = learner(kind, PLAIN)
         train(made, HALF)
@@ -164,14 +167,17 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        multiprocessing.spawn(work, args=(size, port, folder), nprocs=size)
+        multiprocessing.start_processes(
+            work, (size, port, folder), nprocs=size, start_method="forkserver"
+        )
     return folder
 
 
 def assert_same(found: Tensors, expected: Tensors) -> None:
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, atol=1e-6, rtol=1e-6, msg=name)
+        rtol = 1e-6 if tensor.ndim else 1e-5  # a norm sums many squares
+        torch.testing.assert_close(found[name], tensor, atol=1e-6, rtol=rtol, msg=name)
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -182,8 +188,8 @@ def test_L3_processes_are_one(found: Path, name: str, size: int) -> None:
         assert all(torch.equal(ends[0][tensor], other[tensor]) for tensor in other)
     expected = CASES[name]()
     assert_same(ends[0], expected)
-    assert expected["skipped"].tolist() == [0, 0, 1, 0]
-    assert expected["gradient_norm"][0] > 0.5, "nothing would be clipped"
+    assert [expected[f"skipped {step}"].item() for step in range(STEPS)] == [0, 0, 1, 0]
+    assert expected["gradient_norm 0"] > 0.5, "nothing would be clipped"
 
 
 @pytest.mark.parametrize("kind", ["muon", "lora"])
