@@ -7,6 +7,8 @@ imported when there is somebody to join.
 
 import os
 import sys
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -76,6 +78,7 @@ def joined(command: str, *, shared: bool) -> Iterator[None]:
     from jielong.core.device import backend, own_gpu
 
     store, number, size = next(dist.rendezvous("env://"))
+    store = dist.PrefixStore(_meeting(store, number, size), store)
     console.quiet = number > 0
     try:
         if not shared:
@@ -96,6 +99,27 @@ def joined(command: str, *, shared: bool) -> Iterator[None]:
             ) from None
         raise
     dist.destroy_process_group()
+
+
+def _meeting(store: Any, number: int, size: int) -> str:  # noqa: ANN401 - torch.distributed.Store
+    """A name that these processes share, and none that torchrun started before them.
+
+    After a restart the store still holds what was written before, and who takes an old address for
+    a new one calls a process that is dead. So the first makes up a name, and tells it to each other
+    in answer to a question that is as new.
+    """
+    own = uuid.uuid4().hex
+    if number:
+        store.set(f"question {number}", own)
+        name = store.get(f"answer {own}").decode()
+        store.set(f"{name} {number}", "heard")
+        return name
+    while not all(store.check([f"{own} {other}"]) for other in range(1, size)):
+        for other in range(1, size):
+            if store.check([f"question {other}"]):
+                store.set(f"answer {store.get(f'question {other}').decode()}", own)
+        time.sleep(0.02)
+    return own
 
 
 def _refuse_several(command: str, size: int) -> None:

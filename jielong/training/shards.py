@@ -4,6 +4,8 @@
 which says where in each whole tensor they belong, and a reader takes out what overlaps its own.
 """
 
+import json
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -32,17 +34,36 @@ def write_shards(folder: Path, tensors: dict[str, Tensor]) -> dict[str, str]:
     writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
     planner = DefaultSavePlanner(dedup_save_to_lowest_rank=True)
     try:
-        dcp.save(tensors, storage_writer=writer, planner=planner)
+        # In the order of their names, for the file's header tells them in the order they come in.
+        dcp.save(dict(sorted(tensors.items())), storage_writer=writer, planner=planner)
     except CheckpointException as error:
         number, (reason, _) = next(iter(error.failures.items()))
         raise StorageError(
             f"{folder}: cannot be written by process {number} ({reason}): free some space or "
             "choose another place; a run that stopped here goes on with --resume"
         ) from None
-    own = {path.name: sha256_file(path) for path in folder.glob(f"shard-{rank() + 1:05d}-*")}
+    own = {}
+    for path in folder.glob(f"shard-{rank() + 1:05d}-*"):
+        _sort_header(path)
+        own[path.name] = sha256_file(path)
     found: list[dict[str, str]] = [{}] * world_size()
     dist.all_gather_object(found, own)
     return {name: hash_ for files in found for name, hash_ in sorted(files.items())}
+
+
+def _sort_header(path: Path) -> None:
+    """Put a file's own remarks in order, which safetensors writes down in any: equal tensors are
+    then equal bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":")).encode()
+        assert len(text) <= size, "the same in another order is as long"
+        file.seek(8)
+        file.write(text.ljust(size))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_shards(folder: Path, like: Callable[[str], Tensor | None]) -> dict[str, Tensor]:
