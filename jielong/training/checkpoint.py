@@ -79,9 +79,10 @@ def _write_folder(
     final: Path, learner: Learner, state: dict[str, Any], hashes: dict[str, str]
 ) -> None:
     """One checkpoint, whole or not at all; shards that were written are moved into it."""
+    parts = final.parent / f".{SHARDS}"
     with new_folder(final) as folder:
         for name in hashes:
-            (final.parent / f".{SHARDS}" / name).rename(folder / name)
+            (parts / name).rename(folder / name)
         if not hashes:
             hashes = {
                 MODEL: _write(folder / MODEL, learner.module.state_dict()),
@@ -89,6 +90,8 @@ def _write_folder(
             }
         state["sha256"] = hashes | {STATE: sha256_json(state)}
         (folder / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    if parts.exists():
+        parts.rmdir()
 
 
 def checkpoints(run: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from jielong.core.processes import first_ahead, is_first, rank, wait, world_size
 from jielong.core.sharded import whole
 from jielong.model.lora import LoraConfig, add_adapters
 from jielong.objectives.language_model import TokenBatch, next_token_loss
+from jielong.objectives.loss import Loss
 from jielong.stages.held_out import held_out_loss
 from jielong.stages.learning import make_learner
 from jielong.training.checkpoint import latest, load_weights, resume, save_checkpoint
@@ -121,6 +122,15 @@ def check_messages(number: int) -> None:
         ([2, 2], [1.0, 0.0]),
     ][number]
     assert [c for _, c in shares(batch(0, 1))] == [1.0 - number]
+    drawn = []
+
+    def objective(model: torch.nn.Module, rows: TokenBatch) -> Loss:
+        drawn.append(torch.rand(()))
+        return next_token_loss(model, rows)
+
+    made = learner("adamw", PLAIN)
+    made.update(Part([batch(0)], objective))
+    assert sum_across(drawn[0].clone()) != 2 * drawn[0], "both would drop out the same units"
 
 
 def work(number: int, size: int, port: int, folder: Path) -> None:

@@ -13,7 +13,8 @@ from jielong.core import config as configs
 from jielong.core.run_dir import open_run, read_lines, read_metrics
 from jielong.stages import pretrain
 from jielong.training.checkpoint import latest
-from tests.pipeline.conftest import ENVIRONMENT
+from tests.pipeline.conftest import ENVIRONMENT, jielong
+from tests.pipeline.test_resume import command
 from tests.several import STEPS, assert_same_end, write_recipe
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.invariance, pytest.mark.timeout(600)]
@@ -104,6 +105,35 @@ def test_two_processes_log_what_one_logs(recipe: Path, tmp_path: Path, parallel:
         assert one.keys() == two.keys()
         for name in {*one} - {"step_s", "tokens_per_s", "utilisation"}:
             assert two[name] == pytest.approx(one[name], rel=1e-4), name
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("finetune", ("epochs=1", "batch=64", "dropout=0.0")),
+        ("sft", ("steps=8", "keep_best=true", "training.parallel=fsdp")),
+        ("sft-lora", ("steps=8", "training.parallel=fsdp")),
+        ("reward", ("train_prompts=64", "fit_prompts=40", "batch=8")),
+        ("ppo-ptx", ("rollout.iterations=2",)),
+    ],
+)
+def test_every_stage_that_trains_can_be_shared(
+    name: str, settings: tuple[str, ...], chain: Path, tmp_path: Path, repository: Path
+) -> None:
+    """Losses as of one process; what is sampled on the way is the same."""
+    stage, recipe, *paths = command(name, chain, repository)
+    words = (stage, recipe, *paths, *settings)
+    jielong(*words, f"run_dir={tmp_path}/one")
+    torchrun(*words, f"run_dir={tmp_path}/two")
+    one, two = (read_metrics(tmp_path / run) for run in ("one", "two"))
+    assert len(one) == len(two) > 0
+    for alone, shared in zip(one, two, strict=True):
+        assert alone.keys() == shared.keys()
+        for metric in {*alone} & {"loss", "chat_loss", "ptx_loss", "gradient_norm", "reward_mean"}:
+            assert shared[metric] == pytest.approx(alone[metric], rel=1e-3, abs=1e-5), metric
+    assert [path.name for path in sorted((tmp_path / "two" / "model").iterdir())] == [
+        path.name for path in sorted((tmp_path / "one" / "model").iterdir())
+    ]
 
 
 def test_a_killed_process_is_started_again_and_the_run_ends_the_same(
