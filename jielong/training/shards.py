@@ -6,6 +6,7 @@ which says where in each whole tensor they belong, and a reader takes out what o
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,7 @@ def write_shards(folder: Path, tensors: dict[str, Tensor]) -> dict[str, str]:
         # In the order of their names, for the file's header tells them in the order they come in.
         dcp.save(dict(sorted(tensors.items())), storage_writer=writer, planner=planner)
     except CheckpointException as error:
+        shutil.rmtree(folder, ignore_errors=True)
         number, (reason, _) = next(iter(error.failures.items()))
         raise StorageError(
             f"{folder}: cannot be written by process {number} ({reason}): free some space or "
