@@ -9,14 +9,15 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from jielong.core.errors import ConfigError, WorkerLostError
 from jielong.core.progress import console
 
+T = TypeVar("T")
 LAUNCHED = "TORCHELASTIC_RUN_ID"
 PATIENCE = timedelta(hours=2)
 """How long one process waits for another: the first samples answers while the others wait. One
@@ -60,6 +61,15 @@ def first_ahead() -> Iterator[None]:
     yield
     if is_first():
         wait()
+
+
+def told_by_first(make: Callable[[], T]) -> T:
+    """What the first process makes, in all of them: other machines might make it otherwise."""
+    if world_size() == 1:
+        return make()
+    told = [make() if is_first() else None]
+    _group().broadcast_object_list(told, src=0)
+    return cast(T, told[0])
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import distributed, multiprocessing
 
-from jielong.core.processes import first_ahead, is_first, rank, wait, world_size
+from jielong.core.processes import first_ahead, is_first, rank, told_by_first, wait, world_size
 from jielong.core.sharded import whole
 from jielong.model.lora import LoraConfig, add_adapters
 from jielong.objectives.language_model import TokenBatch, next_token_loss
@@ -122,6 +122,7 @@ def check_messages(number: int) -> None:
         ([2, 2], [1.0, 0.0]),
     ][number]
     assert [c for _, c in shares(batch(0, 1))] == [1.0 - number]
+    assert told_by_first(lambda: ["what", number]) == ["what", 0]
     drawn = []
 
     def objective(model: torch.nn.Module, rows: TokenBatch) -> Loss:

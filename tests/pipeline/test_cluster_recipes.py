@@ -128,7 +128,7 @@ def test_kubernetes(cluster: Path) -> None:
     assert host == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
     assert pod["spec"]["subdomain"] == service["metadata"]["name"]
     assert int(port) == service["spec"]["ports"][0]["port"]
-    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    assert [*service["spec"]["selector"].values()] == [job["metadata"]["name"]]
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
 

@@ -8,7 +8,15 @@ import torch
 from torch import distributed
 
 from jielong.core.errors import DataError, StoppedError, WorkerLostError
-from jielong.core.processes import first_ahead, is_first, joined, rank, wait, world_size
+from jielong.core.processes import (
+    first_ahead,
+    is_first,
+    joined,
+    rank,
+    told_by_first,
+    wait,
+    world_size,
+)
 from jielong.core.progress import console
 from jielong.core.sharded import is_part, local, own_part, rejoined, whole
 
@@ -16,6 +24,7 @@ from jielong.core.sharded import is_part, local, own_part, rejoined, whole
 def test_alone_there_is_nothing_to_do() -> None:
     assert (world_size(), rank(), is_first()) == (1, 0, True)
     wait()
+    assert told_by_first(lambda: 5) == 5
     done = []
     with joined("tokenize", shared=False), first_ahead():
         done.append(distributed.is_initialized())
