@@ -10,7 +10,7 @@ import torch
 from jielong.baselines.ngram import NgramModel
 from jielong.core.config import check_positive
 from jielong.core.device import default_device
-from jielong.core.errors import ConfigError, DataError
+from jielong.core.errors import DataError
 from jielong.core.processes import first_ahead
 from jielong.core.progress import say
 from jielong.core.run_dir import RunDir, open_finished
@@ -78,6 +78,11 @@ class RewardConfig:
         for name, least in (("answers", 2), ("annotators", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)}: must be at least {least}")
+        if self.training.parallel == "fsdp":  # where all would have to make equally many passes
+            raise ValueError(
+                "training.parallel: 'fsdp': how many passes a reward model makes depends on its "
+                "rows: use 'ddp'"
+            )
         if self.opinions > self.annotators:
             raise ValueError(
                 f"opinions: {self.opinions}: must be at most annotators {self.annotators}"
@@ -87,11 +92,6 @@ class RewardConfig:
 def run(config: RewardConfig, *, resume: bool | str = False) -> Path:
     """Collect rankings, train; returns the run directory with rankings, judge and model."""
     check_machine(config.training)
-    if config.training.parallel == "fsdp":
-        raise ConfigError(
-            "training.parallel: 'fsdp': rows of like length share a pass of the reward model, so "
-            "processes make unlike numbers of passes: use 'ddp'"
-        )
     parents = {
         "init_from": open_finished(config.init_from, "sft").path,
         "data": open_finished(config.data, "tokenize").path,
