@@ -8,6 +8,9 @@ from pathlib import Path
 from jielong.cli.options import Add, console, count
 from jielong.stages import STAGES
 
+TRAIN = ("pretrain", "finetune", "sft", "reward", "ppo")
+"""The stages that several processes may run together."""
+
 SUMMARIES = {
     "prepare": "fetch, clean and split the text of a recipe",
     "tokenize": "learn a vocabulary and pack the text into token shards",
@@ -69,12 +72,16 @@ def _add_fill(evaluate: argparse.ArgumentParser) -> None:
 
 def _stage(arguments: argparse.Namespace) -> None:
     from jielong.core import config as configs
+    from jielong.core.processes import is_first, joined
 
     module_name, class_name = STAGES[arguments.stage].split(":")
-    module = importlib.import_module(module_name)
-    config = configs.load(getattr(module, class_name), arguments.recipe, arguments.overrides)
-    path = module.run(config, resume=getattr(arguments, "resume_from", None) or arguments.resume)
-    sys.stdout.write(f"{path}\n")
+    with joined(arguments.stage, shared=arguments.stage in TRAIN):
+        module = importlib.import_module(module_name)
+        config = configs.load(getattr(module, class_name), arguments.recipe, arguments.overrides)
+        resume = getattr(arguments, "resume_from", None) or arguments.resume
+        path = module.run(config, resume=resume)
+        if is_first():
+            sys.stdout.write(f"{path}\n")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

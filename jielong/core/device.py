@@ -12,6 +12,26 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def backend() -> str:
+    """What carries messages between processes: NCCL between GPUs, else Gloo."""
+    return "nccl" if default_device().type == "cuda" else "gloo"
+
+
+def own_gpu(number: int) -> None:
+    """Let this process, the `number`-th on its machine, use the GPU of that number, if any.
+
+    Raises `ConfigError` when there are GPUs, but fewer.
+    """
+    if not torch.cuda.is_available():
+        return
+    if number >= torch.cuda.device_count():
+        raise ConfigError(
+            f"torchrun: process {number + 1} on a machine with {torch.cuda.device_count()} GPUs: "
+            "lower --nproc-per-node"
+        )
+    torch.cuda.set_device(number)
+
+
 def check_compiler() -> None:
     """Have PyTorch compile something small.
 

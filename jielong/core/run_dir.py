@@ -1,7 +1,8 @@
 """A run directory: all that is needed to read, repeat, resume and judge one run.
 
 `config.toml` (every setting), `manifest.json` (what made it, from what, and whether it finished),
-`metrics.jsonl` (one line a step), and whatever the stage adds beside them.
+`metrics.jsonl` (one line a step), and whatever the stage adds beside them. Of several processes
+that make one run the first alone writes.
 """
 
 import json
@@ -25,6 +26,7 @@ from jielong.core.files import (
     sha256_file,
     write_atomic,
 )
+from jielong.core.processes import first_ahead, is_first
 from jielong.core.resources import peak_rss_bytes
 
 MANIFEST, CONFIG = "manifest.json", "config.toml"
@@ -60,14 +62,20 @@ class RunDir:
         when the run to resume is finished, or when it was started with another configuration.
         """
         path = Path(path)
-        text = configs.dumps(config)
-        inputs = dict(inputs or {})
-        if (path / MANIFEST).exists():
-            run = cls._reopen(path, stage, inputs, bool(resume))
-            _check_same(path, text, may_change)
-            remove_unfinished(path)
-            run.resume_from = resume if isinstance(resume, str) else None
-            return run
+        with first_ahead():
+            if not is_first():
+                run = open_run(path)
+            elif (path / MANIFEST).exists():
+                run = cls._reopen(path, stage, inputs or {}, bool(resume))
+                _check_same(path, configs.dumps(config), may_change)
+                remove_unfinished(path)
+            else:
+                run = cls._begin(path, stage, configs.dumps(config), inputs or {})
+        run.resume_from = resume if isinstance(resume, str) else None
+        return run
+
+    @classmethod
+    def _begin(cls, path: Path, stage: str, text: str, inputs: Mapping[str, Path]) -> "RunDir":
         # A start that was killed leaves the configuration, or half of it, and nothing else. Files
         # that are no run's are the user's: none of them is touched.
         if path.is_dir() and not all(map(_is_of_a_start, path.iterdir())):
@@ -91,7 +99,7 @@ class RunDir:
         return run
 
     @classmethod
-    def _reopen(cls, path: Path, stage: str, inputs: dict[str, Path], resume: bool) -> "RunDir":
+    def _reopen(cls, path: Path, stage: str, inputs: Mapping[str, Path], resume: bool) -> "RunDir":
         run = open_run(path)
         if not resume:
             raise RunDirectoryError(
@@ -122,11 +130,11 @@ class RunDir:
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`; units are in the keys."""
-        append_line(self.metrics_path, json.dumps(metrics, ensure_ascii=False))
+        self._append(METRICS, metrics)
 
     def sample(self, values: Mapping[str, Any]) -> None:
         """Append one line to `samples.jsonl`: what the model wrote at a step."""
-        append_line(self.path / SAMPLES, json.dumps(values, ensure_ascii=False))
+        self._append(SAMPLES, values)
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Put something into the manifest while the run goes on."""
@@ -143,7 +151,8 @@ class RunDir:
             if (self.path / name).exists():
                 left[name] = [m for m in read_lines(self.path / name) if m.get("step", 0) <= step]
                 text = "".join(json.dumps(m, ensure_ascii=False) + "\n" for m in left[name])
-                write_atomic(self.path / name, text)
+                if is_first():
+                    write_atomic(self.path / name, text)
         return left[METRICS]
 
     def finish(self, derived: Mapping[str, Any] | None = None) -> None:
@@ -160,9 +169,13 @@ class RunDir:
         self._write()
 
     def _write(self) -> None:
-        write_atomic(
-            self.path / MANIFEST, json.dumps(self.manifest, ensure_ascii=False, indent=2) + "\n"
-        )
+        text = json.dumps(self.manifest, ensure_ascii=False, indent=2) + "\n"
+        if is_first():
+            write_atomic(self.path / MANIFEST, text)
+
+    def _append(self, name: str, values: Mapping[str, Any]) -> None:
+        if is_first():
+            append_line(self.path / name, json.dumps(values, ensure_ascii=False))
 
 
 def _is_of_a_start(path: Path) -> bool:

@@ -68,6 +68,10 @@ class Experience:
             ),
         )
 
+    def portions(self, most: int) -> "list[Experience]":
+        """The same in pieces of at most `most` rows."""
+        return [self.select(rows) for rows in torch.arange(len(self.scores)).split(most)]
+
 
 @torch.no_grad()
 def freeze(

@@ -26,7 +26,9 @@ from jielong.core import config as configs
 from jielong.core.device import default_device
 from jielong.core.errors import CheckpointError, ConfigError, RunDirectoryError
 from jielong.core.files import sha256_file, write_atomic
+from jielong.core.processes import first_ahead, is_first
 from jielong.core.run_dir import MANIFEST, open_run
+from jielong.core.sharded import whole
 from jielong.generation.matching import matched, matching_tokenizer
 from jielong.generation.readers import (
     NO_LIMIT,
@@ -125,24 +127,33 @@ def make_model(config: ModelConfig) -> Transformer | EncoderDecoder:
 def save_model(run: Path, model: Network, tokenizer: Tokenizer) -> dict[str, str]:
     """Write a run's finished model to `run/model`; returns its hash, for the run's manifest."""
     folder = run / FOLDER
-    weights = {name: tensor.cpu().contiguous() for name, tensor in merged_state(model).items()}
-    write_atomic(folder / WEIGHTS, save(weights))
+    weights = _on_cpu(merged_state(model))
+    learned = _adapter_tensors(model)
     shape = next((file for file, (kind, _) in BASELINES.items() if type(model) is kind), SHAPE)
-    _save_adapters(folder, model)
-    write_atomic(folder / shape, configs.dumps(model.config))
-    tokenizer.save(folder)
+    with first_ahead():
+        if is_first():
+            write_atomic(folder / WEIGHTS, save(weights))
+            _save_adapters(folder, model, learned)
+            write_atomic(folder / shape, configs.dumps(model.config))
+            tokenizer.save(folder)
     return {"model_sha256": sha256_file(folder / WEIGHTS)}
 
 
-def _save_adapters(folder: Path, model: nn.Module) -> None:
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: whole(tensor.detach()).cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _adapter_tensors(model: nn.Module) -> dict[str, Tensor]:
     layers = adapters(model)
-    if not layers:
-        return
     both = {f"{name}.lora_a": layer.lora_a for name, layer in layers.items()}
-    both |= {f"{name}.lora_b": layer.lora_b for name, layer in layers.items()}
-    tensors = {name: tensor.detach().cpu() for name, tensor in both.items()}
+    return _on_cpu(both | {f"{name}.lora_b": layer.lora_b for name, layer in layers.items()})
+
+
+def _save_adapters(folder: Path, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    if not tensors:
+        return
     write_atomic(folder / ADAPTER_WEIGHTS, save(tensors))
-    config = next(iter(layers.values())).config
+    config = next(iter(adapters(model).values())).config
     write_atomic(folder / ADAPTER, configs.dumps(config))
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from jielong.core.errors import ConfigError
+from jielong.core.processes import told_by_first
 from jielong.generation.engine import generate
 from jielong.generation.loading import Assistant
 from jielong.generation.sampling import Sampling
@@ -55,11 +56,12 @@ class Rollouts:
 def collect(assistant: Assistant, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Rollouts:
     """Sample one answer to each prompt, token in, token out: nothing is decoded and encoded again.
 
+    Of several processes the first samples, and all learn from its answers.
     Raises `ConfigError` for a decoding rule under which the recorded policy would not be the one
     that sampled.
     """
     check_sampling(sampling)
-    completions = generate(assistant, prompts, sampling)
+    completions = told_by_first(lambda: generate(assistant, prompts, sampling))
     texts = [completion.text for completion in completions]
     answers = [completion.ids for completion in completions]
     device = assistant.model.embedding.weight.device

@@ -13,6 +13,7 @@ from jielong.core.config import check_positive
 from jielong.core.device import default_device
 from jielong.core.errors import DataError
 from jielong.core.files import write_atomic
+from jielong.core.processes import is_first
 from jielong.core.progress import say
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.core.seeds import derive
@@ -202,8 +203,10 @@ def _write_scores(
         json.dumps({"rows": e.rows, "label": e.label, "answer": a}, ensure_ascii=False) + "\n"
         for e, a in zip(test, answers, strict=True)
     ]
-    write_atomic(run / "predictions.jsonl", "".join(lines))
-    write_atomic(run / "evaluation.json", json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
+    if is_first():
+        write_atomic(run / "predictions.jsonl", "".join(lines))
+        text = json.dumps(scores, ensure_ascii=False, indent=1) + "\n"
+        write_atomic(run / "evaluation.json", text)
     say(
         f"{found.n} held-out examples: accuracy {found.accuracy.estimate:.3f} "
         f"({found.accuracy.low:.3f} to {found.accuracy.high:.3f}), macro F1 {found.macro_f1:.3f}; "

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from jielong.core.device import default_device
+from jielong.training.distributed import shares, sum_across
 from jielong.training.learner import Part
 
 BATCHES = 16
@@ -22,9 +24,14 @@ def held_out_loss(module: nn.Module, parts: Callable[[int], Part]) -> Callable[[
     def measure() -> float:
         was_training = module.training
         module.eval()
-        losses = [part.objective(module, batch) for part in fixed for batch in part.micro_batches]
+        sums = torch.zeros(2, dtype=torch.float64, device=default_device())
+        for part in fixed:
+            for batch in part.micro_batches:
+                for piece, counts in shares(batch):
+                    loss = part.objective(module, piece)
+                    sums += counts * torch.stack([loss.total, loss.items]).double()
         module.train(was_training)
-        total = sum(loss.total.item() for loss in losses)
-        return total / sum(loss.items.item() for loss in losses)
+        total, items = sum_across(sums).tolist()
+        return total / items
 
     return measure

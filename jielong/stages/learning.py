@@ -3,7 +3,10 @@
 from torch import nn
 
 from jielong.core.device import default_device
+from jielong.core.processes import world_size
+from jielong.model.block import Block
 from jielong.model.transformer import recompute_activations
+from jielong.training.distributed import shard
 from jielong.training.learner import Learner
 from jielong.training.optimizers import OptimizerConfig, Schedule, make_optimizers
 from jielong.training.precision import precision_on
@@ -21,6 +24,8 @@ def make_learner(
     """What moves `model` over `steps` steps: its parameters that take a gradient."""
     if training.activation_checkpointing:
         recompute_activations(model)
+    if training.parallel == "fsdp" and world_size() > 1:
+        shard(model, [module for module in model.modules() if isinstance(module, Block)])
     return Learner(
         model,
         make_optimizers(model, optimizer),

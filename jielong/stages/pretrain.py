@@ -97,6 +97,11 @@ class PretrainConfig:
                 "compile: true: is for blocks without dropout that see all, or all before: with "
                 "this objective, model.attention or model.dropout leave it out"
             )
+        if self.compile and self.training.parallel == "fsdp":
+            raise ValueError(
+                "compile: true: not with weights that processes hold in parts: leave it out, or "
+                'training.parallel = "fsdp"'
+            )
         try:
             self.shape()
         except ValueError as error:

@@ -11,6 +11,7 @@ from jielong.baselines.ngram import NgramModel
 from jielong.core.config import check_positive
 from jielong.core.device import default_device
 from jielong.core.errors import DataError
+from jielong.core.processes import first_ahead
 from jielong.core.progress import say
 from jielong.core.run_dir import RunDir, open_finished
 from jielong.core.seeds import derive
@@ -77,6 +78,11 @@ class RewardConfig:
         for name, least in (("answers", 2), ("annotators", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)}: must be at least {least}")
+        if self.training.parallel == "fsdp":  # where all would have to make equally many passes
+            raise ValueError(
+                "training.parallel: 'fsdp': how many passes a reward model makes depends on its "
+                "rows: use 'ddp'"
+            )
         if self.opinions > self.annotators:
             raise ValueError(
                 f"opinions: {self.opinions}: must be at most annotators {self.annotators}"
@@ -103,7 +109,8 @@ def run(config: RewardConfig, *, resume: bool | str = False) -> Path:
         may_change=("loop",),
     )
     assistant = load_assistant(parents["init_from"])
-    rankings = _rankings(config, run.path, assistant, parents, own)
+    with first_ahead():  # it alone asks, and writes down the rankings that all learn from
+        rankings = _rankings(config, run.path, assistant, parents, own)
     torch.manual_seed(derive(config.seed, "reward"))
     # Dropout would make a score depend on chance.
     shape = dataclasses.replace(assistant.model.config, dropout=0.0)

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from jielong.core.config import check_positive
+from jielong.core.processes import is_first
 from jielong.core.progress import say
 from jielong.core.run_dir import RunDir
 from jielong.core.seeds import derive
 from jielong.generation.engine import generate
 from jielong.generation.loading import Trained
 from jielong.generation.sampling import Sampling
+from jielong.training.distributed import gathered, is_sharded
 from jielong.training.learner import Learner
 from jielong.training.loop import Hook
 
@@ -47,14 +49,17 @@ def sampler(config: SampleConfig, run: RunDir, trained: Trained, seed: int) -> l
     prompts = [[*tokenizer.begins, *tokenizer.encode(prompt)] for prompt in config.prompts]
 
     def hook(learner: Learner, _metrics: dict[str, float]) -> None:
-        if learner.step % config.every:
+        # Where weights are in parts, all processes have to gather them; else one can write alone.
+        if learner.step % config.every or not (is_first() or is_sharded(trained.model)):
             return
         sampling = Sampling(
             temperature=config.temperature,
             max_tokens=config.tokens,
             seed=derive(seed, "samples", learner.step),
         )
-        for prompt, found in zip(config.prompts, generate(trained, prompts, sampling), strict=True):
+        with gathered(trained.model):
+            written = generate(trained, prompts, sampling)
+        for prompt, found in zip(config.prompts, written, strict=True):
             run.sample({"step": learner.step, "prompt": prompt, "text": found.text})
             line = (prompt + found.text).replace("\n", " ")
             say(f"step {learner.step}: {line[:SHOWN]}")

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from jielong.core.sharded import local
+
 
 class WeightAverage:
     """mean_t = sum over i <= t of d^(t-i) w_i, divided by the sum of d^(t-i); d is the decay.
@@ -25,7 +27,8 @@ class WeightAverage:
         """Take in the weights as a step left them."""
         self.updates += 1
         share = (1 - self.decay) / (1 - self.decay**self.updates)
-        torch._foreach_lerp_([*self._means.values()], [*self._weights.values()], share)
+        means, weights = self._means.values(), self._weights.values()
+        torch._foreach_lerp_([*map(local, means)], [*map(local, weights)], share)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -4,13 +4,15 @@
 else the learner keeps, random generators) and `state.json` (counters, and the hashes of all three).
 The directory is written under a temporary name, synced, then renamed: one that has its final name
 is complete. One that is to go is renamed first, for a kill must not leave half of it either.
+Where each of several processes holds a part of the weights there is instead one file a process,
+`shard-NNNNN-model-00001-of-00001.safetensors`; any number of processes can go on from either form.
 Nothing is ever unpickled.
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,16 @@ from torch import Tensor
 
 from jielong.core.errors import CheckpointError, RunDirectoryError
 from jielong.core.files import new_folder, removing, sha256_file, sha256_json
+from jielong.core.processes import first_ahead, is_first, wait
 from jielong.core.progress import say
 from jielong.core.run_dir import open_run
+from jielong.training.distributed import anywhere, is_sharded
 from jielong.training.learner import Learner
+from jielong.training.shards import read_shards, write_shards
 
 FOLDER = "checkpoints"
 MODEL, TRAINING, STATE = "model.safetensors", "training.safetensors", "state.json"
+SHARDS = "shards"
 OWN = "learner."
 """How the names of the learner's own tensors begin: of those that no optimizer holds."""
 
@@ -44,25 +50,48 @@ def save_checkpoint(
     of the stage (numbers, lists), given back by `resume`.
     """
     final = run / FOLDER / f"step-{learner.step:06d}"
-    if final.exists():  # a step has one state: what was saved at it already is this
+    # A step has one state: what was saved at it already is this. The first process knows.
+    if anywhere(is_first() and final.exists()):
         return final
-    for left in final.parent.glob(".*"):  # by a kill
-        shutil.rmtree(left, ignore_errors=True)
     state: dict[str, Any] = {"step": learner.step, "extra": dict(extra or {})}
     if held_out_loss is not None:
         state["held_out_loss"] = held_out_loss
+    if is_first():
+        for left in final.parent.glob(".*"):  # by a kill
+            shutil.rmtree(left, ignore_errors=True)
+    wait()
+    hashes: dict[str, str] = {}
+    if is_sharded(learner.module):
+        tensors = learner.module.state_dict() | _training_tensors(learner)
+        hashes = write_shards(final.parent / f".{SHARDS}", tensors)
+        state[SHARDS] = sorted(hashes)
+    with first_ahead():
+        if is_first():
+            _write_folder(final, learner, state, hashes)
+            found = checkpoints(run)
+            for old in set(found) - {*found[-keep:], best(run)}:
+                with removing(old):
+                    pass
+    return final
+
+
+def _write_folder(
+    final: Path, learner: Learner, state: dict[str, Any], hashes: dict[str, str]
+) -> None:
+    """One checkpoint, whole or not at all; shards that were written are moved into it."""
+    parts = final.parent / f".{SHARDS}"
     with new_folder(final) as folder:
-        hashes = {
-            MODEL: _write(folder / MODEL, learner.module.state_dict()),
-            TRAINING: _write(folder / TRAINING, _training_tensors(learner)),
-        }
+        for name in hashes:
+            (parts / name).rename(folder / name)
+        if not hashes:
+            hashes = {
+                MODEL: _write(folder / MODEL, learner.module.state_dict()),
+                TRAINING: _write(folder / TRAINING, _training_tensors(learner)),
+            }
         state["sha256"] = hashes | {STATE: sha256_json(state)}
         (folder / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-    found = checkpoints(run)
-    for old in set(found) - {*found[-keep:], best(run)}:
-        with removing(old):
-            pass
-    return final
+    if parts.exists():
+        parts.rmdir()
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -98,7 +127,7 @@ def resume(run: Path, learner: Learner, name: str | None = None) -> dict[str, An
     path = latest(run) if name is None else _called(run, name)
     extra = restore(path, learner)
     for later in checkpoints(run):
-        if _order(later) > _order(path):
+        if is_first() and _order(later) > _order(path):
             say(f"{later}: removed, to go on from {path.name}")
             with removing(later):
                 pass
@@ -107,20 +136,29 @@ def resume(run: Path, learner: Learner, name: str | None = None) -> dict[str, An
 
 def restore(path: Path, learner: Learner) -> dict[str, Any]:
     """Put the learner where one checkpoint directory left it; returns the stage's `extra` state."""
-    state = verify(path)
-    learner.module.load_state_dict(load((path / MODEL).read_bytes()))
-    _restore_training(learner, load((path / TRAINING).read_bytes()))
+    with first_ahead():
+        state = verify(path) if is_first() else _state(path)
+    if SHARDS in state or is_sharded(learner.module):
+        tensors = read_shards(path, _places(learner))
+    else:
+        tensors = load((path / MODEL).read_bytes()) | load((path / TRAINING).read_bytes())
+    training = {name: tensors.pop(name) for name in list(tensors) if _is_training(name)}
+    learner.module.load_state_dict(tensors)
+    _restore_training(learner, training)
     learner.step = state["step"]
     return state["extra"]
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
     """The verified model weights of one checkpoint directory."""
-    verify(path)
+    state = verify(path)
     try:
-        return load((path / MODEL).read_bytes())
+        if SHARDS not in state:
+            return load((path / MODEL).read_bytes())
+        tensors = read_shards(path, lambda _: None)
     except SafetensorError as error:
         raise CheckpointError(f"{path / MODEL}: damaged ({error}): use another one") from None
+    return {name: tensor for name, tensor in tensors.items() if not _is_training(name)}
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -134,9 +172,9 @@ def verify(path: Path) -> dict[str, Any]:
 def _read(path: Path) -> tuple[dict[str, Any], str]:
     """A checkpoint's state, and what is wrong with it ("" is nothing)."""
     try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        state = _state(path)
         expected = state.pop("sha256")
-        found = {name: sha256_file(path / name) for name in (MODEL, TRAINING)}
+        found = {name: sha256_file(path / name) for name in state.get(SHARDS, (MODEL, TRAINING))}
         found[STATE] = sha256_json(state)
         wrong = [name for name in found if found[name] != expected[name]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -144,6 +182,10 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     if wrong:
         return {}, f"{path / wrong[0]}: cut short or altered (its SHA-256 is not the recorded one)"
     return state, ""
+
+
+def _state(path: Path) -> dict[str, Any]:
+    return json.loads((path / STATE).read_text(encoding="utf-8"))
 
 
 def _fallback(path: Path) -> str:
@@ -173,7 +215,7 @@ def _called(run: Path, name: str) -> Path:
 
 def _held_out_loss(path: Path) -> float | None:
     try:
-        return json.loads((path / STATE).read_text(encoding="utf-8"))["held_out_loss"]
+        return _state(path)["held_out_loss"]
     except (OSError, ValueError, KeyError, TypeError):  # not measured, or damaged
         return None
 
@@ -204,6 +246,21 @@ def _training_tensors(learner: Learner) -> dict[str, Tensor]:
             tensors |= {f"{i}.{j}.{key}": torch.as_tensor(value) for key, value in state.items()}
     tensors |= {f"{OWN}{name}": tensor for name, tensor in learner.to_tensors().items()}
     return _contiguous(tensors)
+
+
+def _is_training(name: str) -> bool:
+    """Whether a tensor's name is one that `_training_tensors` gives; no weight has such a one."""
+    return name[0].isdigit() or name.startswith((OWN, "rng."))
+
+
+def _places(learner: Learner) -> Callable[[str], Tensor | None]:
+    """For the name of a stored tensor that of the learner's which is held as it will be."""
+    known = learner.module.state_dict()
+    known |= {f"{OWN}{name}": tensor for name, tensor in learner.to_tensors().items()}
+    for i, optimizer in enumerate(learner.optimizers):
+        moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        known |= {f"{i}.{j}": parameter for j, parameter in enumerate(moved)}
+    return lambda name: known.get(name.rpartition(".")[0] if name[0].isdigit() else name)
 
 
 def _restore_training(learner: Learner, tensors: dict[str, Tensor]) -> None:

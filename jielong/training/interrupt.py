@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from jielong.core.processes import is_first, world_size
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 WAITING = b"\nstopping after this step, with a checkpoint; once more ends at once\n"
 
@@ -23,7 +25,9 @@ class Interruption:
 def interruptible() -> Iterator[Interruption]:
     """Note the first signal, so that a step is never cut in the middle; end at once at the second.
 
-    Signals reach only the main thread: in another one nothing is changed.
+    One of several processes gets each signal twice, from the terminal and from torchrun, which ends
+    it in its own time: there no signal ends at once. Signals reach only the main thread: in another
+    one nothing is changed.
     """
     asked = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -32,10 +36,13 @@ def interruptible() -> Iterator[Interruption]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if asked.number:
-            raise KeyboardInterrupt
+            if world_size() == 1:
+                raise KeyboardInterrupt
+            return
         asked.number = number
         # The handler may have cut into a write to stderr, which Python's own files do not allow.
-        os.write(2, WAITING)
+        if is_first():
+            os.write(2, WAITING)
 
     previous = {number: signal.signal(number, handle) for number in SIGNALS}
     try:

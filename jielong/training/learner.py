@@ -14,12 +14,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from jielong.core.errors import DataError, TrainingDivergedError
+from jielong.core.processes import rank
+from jielong.core.seeds import derive
+from jielong.core.sharded import local, rejoined
 from jielong.objectives.loss import Loss
 from jielong.training.average import WeightAverage
-from jielong.training.distributed import sum_across, sum_gradients
+from jielong.training.distributed import (
+    is_sharded,
+    largest_across,
+    shares,
+    sum_across,
+    sum_gradients,
+)
 from jielong.training.optimizers import Schedule
 from jielong.training.precision import precision_on
-from jielong.training.settings import TrainingConfig, portions
+from jielong.training.settings import TrainingConfig
 
 Objective = Callable[[Any, Any], Loss]
 
@@ -62,6 +71,8 @@ class Learner:
         self.step = 0
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._micro_batch = training.micro_batch
+        self._is_sharded = is_sharded(module)
+        self._seed = torch.initial_seed()
         self.precision = precision_on(training.precision, next(module.parameters()).device)
         self.average = WeightAverage(module, training.ema_decay) if training.ema_decay else None
         places = {id(parameter): i for i, parameter in enumerate(self._parameters)}
@@ -76,7 +87,8 @@ class Learner:
     def update(self, *parts: Part) -> dict[str, float]:
         """One optimizer step on the weighted sum of the parts' mean losses.
 
-        Backward on each micro-batch's total; sum gradients and counts over processes; divide once
+        Backward on each micro-batch of this process's share; sum gradients and counts over
+        processes; divide once
         by the part's count; add the parts; clip; step. Returns each part's mean loss and metrics,
         its gradient norm when there are several, the norm before clipping, and the rate. A step
         without parts, or with a part that vetoes it, counts but changes nothing ("skipped"); one
@@ -85,6 +97,7 @@ class Learner:
         Raises `TrainingDivergedError` when the gradient is not finite (no weight is changed then)
         and `DataError` when a part has nothing to learn from.
         """
+        self._draw_apart()
         metrics: dict[str, float] = {}
         total: list[Tensor] | None = None
         for part in parts:
@@ -126,9 +139,11 @@ class Learner:
         self.module.zero_grad(set_to_none=True)
         losses, scale = [], self.precision.scale
         for batch in part.micro_batches:
-            for micro_batch in portions(batch, self._micro_batch):
+            for micro_batch, counts in shares(batch, self._micro_batch):
                 with self.precision.autocast():
                     loss = part.objective(self.module, micro_batch)
+                if counts == 0:
+                    loss = loss.as_nothing()
                 if loss.total.requires_grad:
                     (loss.total * scale if scale != 1 else loss.total).backward()
                 losses.append(loss)
@@ -141,23 +156,34 @@ class Learner:
                 f"step {self.step + 1}: no target in the whole batch ({part.name or 'training'}): "
                 "check the loss mask, or the context is too short for the data"
             )
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
-        sum_gradients(gradients)
+        gradients = [
+            local(torch.zeros_like(p) if p.grad is None else p.grad) for p in self._parameters
+        ]
+        if not self._is_sharded:
+            sum_gradients(gradients)
         torch._foreach_div_(gradients, items * scale)
         metrics = {"loss": loss_total / items, "items": items}
         for name in losses[0].metrics:
             values = torch.stack([loss.metrics[name].float() for loss in losses])
             if name.endswith("_max"):
-                metrics[name] = values.max().item()
+                metrics[name] = largest_across(values.max()).item()
             else:
                 metrics[name] = sum_across(values.sum()).item() / items
         self.module.zero_grad(set_to_none=True)
         return gradients, metrics
 
+    def _draw_apart(self) -> None:
+        """Let no other process drop out what the first one does.
+
+        Their random numbers begin anew in each step, so no checkpoint has to hold them.
+        """
+        if rank():
+            torch.manual_seed(derive(self._seed, "rank", rank(), self.step))
+
     def _norms(self, gradients: list[Tensor]) -> dict[str, float]:
         """The gradient's norm over each network."""
         return {
-            name: _norm([gradients[place] for place in places])
+            name: _norm([gradients[place] for place in places], self._is_sharded)
             for name, places in self._networks.items()
         }
 
@@ -169,7 +195,7 @@ class Learner:
 
     def _apply(self, gradients: list[Tensor]) -> None:
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = rejoined(gradient, parameter)
         multiplier = self.schedule(self.step)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -212,6 +238,6 @@ def _sum(tensors: Any) -> Tensor:  # noqa: ANN401 - any iterable of scalars
     return torch.stack([tensor.detach().double() for tensor in tensors]).sum()
 
 
-def _norm(gradients: list[Tensor]) -> float:
-    norms = torch._foreach_norm(gradients)
-    return torch.stack(norms).double().square().sum().sqrt().item()
+def _norm(gradients: list[Tensor], is_sharded: bool) -> float:
+    square = torch.stack(torch._foreach_norm(gradients)).double().square().sum()
+    return (sum_across(square) if is_sharded else square).sqrt().item()

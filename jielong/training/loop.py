@@ -7,6 +7,7 @@ from pathlib import Path
 from jielong.core.allocator import keep_freed_memory
 from jielong.core.errors import StoppedError, TrainingDivergedError
 from jielong.core.run_dir import RunDir, read_metrics
+from jielong.training.distributed import anywhere
 from jielong.training.interrupt import interruptible
 from jielong.training.learner import Learner, Part
 from jielong.training.plan import Plan
@@ -44,8 +45,8 @@ def train(
                 if go_back is None:
                     raise
                 go_back(step, error)
-            if interruption.number and learner.step % boundary == 0:
-                raise StoppedError(f"stopped after step {learner.step}", interruption.number)
+            if learner.step % boundary == 0 and (number := anywhere(interruption.number)):
+                raise StoppedError(f"stopped after step {learner.step}", number)
 
 
 def run_training(

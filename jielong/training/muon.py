@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
+from jielong.core.sharded import local, own_part, whole
+
 # Quintic Newton-Schulz coefficients, chosen by Jordan for the steepest slope at zero: five rounds
 # bring all singular values into about [0.7, 1.2], which serves as well as exact orthogonality.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -79,8 +81,10 @@ class Muon(Optimizer):
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
             state["momentum"].lerp_(gradient, 1 - momentum)
-            directions.append(gradient.lerp(state["momentum"], momentum))
+            # An orthogonal matrix is no matter of its parts: each process makes the whole one.
+            directions.append(whole(gradient.lerp(state["momentum"], momentum)))
         steps = orthogonalise(torch.stack(directions))
         scale = max(1.0, shape[0] / shape[1]) ** 0.5
         for parameter, step in zip(parameters, steps, strict=True):
-            parameter.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * scale)
+            part = local(parameter).mul_(1 - lr * group["weight_decay"])
+            part.add_(own_part(step, parameter), alpha=-lr * scale)

@@ -1,13 +1,14 @@
 """Which optimizer moves which parameter, and how the rate changes over a run."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from jielong.core.sharded import is_part
 from jielong.training.muon import Muon
 
 Kind = Literal["sgd", "momentum", "adam", "adamw", "muon"]
@@ -98,11 +99,13 @@ def make_optimizers(module: nn.Module, config: OptimizerConfig) -> list[Optimize
     return made
 
 
-def _make_one(groups: Iterable[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
+def _make_one(groups: Sequence[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
     if config.kind in ("sgd", "momentum"):
         momentum = config.momentum if config.kind == "momentum" else 0.0
         nesterov = config.nesterov
-        return SGD(groups, lr=config.lr, momentum=momentum, nesterov=nesterov, fused=True)
+        # PyTorch has no fused step of this kind for weights that several processes hold in parts.
+        fused = not any(is_part(weight) for group in groups for weight in group["params"])
+        return SGD(groups, lr=config.lr, momentum=momentum, nesterov=nesterov, fused=fused)
     adam = Adam if config.kind == "adam" else AdamW
     betas = (config.beta1, config.beta2)
     return adam(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)

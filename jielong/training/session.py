@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jielong.core.errors import TrainingDivergedError
+from jielong.core.processes import is_first, wait, world_size
 from jielong.core.progress import Task, progress, say
 from jielong.core.run_dir import CONFIG, RunDir
 from jielong.training.checkpoint import best, checkpoints, restore, resume, save_checkpoint
@@ -36,11 +37,13 @@ class Session:
         """Go on where the run was left, show how far it is, and close what was opened."""
         run, plan = self.run, self.plan
         run.earlier_s = self._restore(run.resume_from)
-        if plan.loop.guard.most and not checkpoints(run.path):
+        is_new = not checkpoints(run.path)
+        wait()
+        if plan.loop.guard.most and is_new:
             self.save()  # where a run begins is a place to go back to
         if plan.work is not None:
             weight = next(self.learner.module.parameters())
-            self._peak = machine_peak(
+            self._peak = world_size() * machine_peak(
                 run, weight.device, self.learner.precision.dtype or weight.dtype
             )
         title = f"{run.manifest['stage']} -> {run.path}"
@@ -107,6 +110,7 @@ class Session:
 
         With all that the learner holds, for an average of the weights is none of the module's.
         """
+        wait()
         path = best(self.run.path)
         if path is None:
             return
@@ -117,6 +121,7 @@ class Session:
 
     def _restore(self, name: str | None) -> float:
         """Be where a checkpoint was; returns the seconds of the steps that led there."""
+        wait()
         extra = resume(self.run.path, self.learner, name)
         if self.plan.state is not None and extra:
             self.plan.state.from_dict(extra)
@@ -127,7 +132,7 @@ class Session:
 
     def _start_trackers(self) -> None:
         config = self.plan.loop.tracking
-        if not config.to:
+        if not (config.to and is_first()):
             return
         if IDENTITY not in self.run.manifest:
             self.run.note({IDENTITY: uuid.uuid4().hex[:8]})

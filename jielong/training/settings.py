@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from jielong.training.precision import Name
 
@@ -16,6 +16,8 @@ class TrainingConfig:
     - `activation_checkpointing` keeps of each block its input alone and computes the rest again in
       the backward pass (arXiv:1604.06174): a third more time, far less memory.
     - `precision` of the products, on a GPU.
+    - `parallel` says what several processes share: the rows of a batch ("ddp"), or weights,
+      gradients and optimizer states as well ("fsdp").
     - `ema_decay` above 0 keeps an exponential moving average of the weights, and the finished model
       is that average.
     """
@@ -23,6 +25,7 @@ class TrainingConfig:
     micro_batch: int = 0
     activation_checkpointing: bool = False
     precision: Name = "fp32"
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     ema_decay: float = 0.0
 
     def __post_init__(self) -> None:

@@ -114,10 +114,13 @@ def test_each_prompt_is_ranked_by_as_many_people_as_asked(top: Path) -> None:
     assert len(set(map(tuple, people.values()))) > 2  # not always the same two
 
 
-def test_more_opinions_than_people_are_refused() -> None:
+def test_more_opinions_than_people_and_weights_in_parts_are_refused() -> None:
     config = {"run_dir": "x", "init_from": "x", "data": "x", "prepared": "x"}
     with pytest.raises(ValueError, match="opinions: 6: must be at most annotators 5"):
         reward.RewardConfig(**config, opinions=6, optimizer=OPTIMIZER)
+    split = TrainingConfig(parallel="fsdp")
+    with pytest.raises(ValueError, match=r"training\.parallel: 'fsdp'.* use 'ddp'"):
+        reward.RewardConfig(**config, training=split, optimizer=OPTIMIZER)
 
 
 def ppo_config(top: Path, name: str, **changes: object) -> ppo.PPOConfig:
