@@ -91,21 +91,26 @@ class PretrainConfig:
                 f"model.bidirectional: true: with the objective {self.objective!r} the model would "
                 "see what it has to predict: leave it out"
             )
-        has_rules = self.objective in ("prefix", "encoder_decoder")
-        if self.compile and (has_rules or self.model.has_patterns or self.model.dropout):
-            raise ValueError(
-                "compile: true: is for blocks without dropout that see all, or all before: with "
-                "this objective, model.attention or model.dropout leave it out"
-            )
-        if self.compile and self.training.parallel == "fsdp":
-            raise ValueError(
-                "compile: true: not with weights that processes hold in parts: leave it out, or "
-                'training.parallel = "fsdp"'
-            )
+        self._check_compilable()
         try:
             self.shape()
         except ValueError as error:
             raise ValueError(f"model.{error}") from None
+
+    def _check_compilable(self) -> None:
+        if not self.compile:
+            return
+        has_rules = self.objective in ("prefix", "encoder_decoder")
+        if has_rules or self.model.has_patterns or self.model.dropout:
+            raise ValueError(
+                "compile: true: is for blocks without dropout that see all, or all before: with "
+                "this objective, model.attention or model.dropout leave it out"
+            )
+        if self.training.parallel == "fsdp":
+            raise ValueError(
+                "compile: true: is not for weights that processes hold in parts: leave it out, or "
+                'training.parallel = "fsdp"'
+            )
 
     def shape(self, tokenizer: Tokenizer | None = None) -> ModelConfig:
         """The model's configuration with what `objective` and the tokenizer tell."""

@@ -327,3 +327,8 @@ def test_only_plain_blocks_are_compiled(changes: dict, tmp_path: Path) -> None:
     assert recipe(tmp_path, tmp_path / "run", **plain).compile
     with pytest.raises(ValueError, match="compile: true: is for blocks without dropout"):
         recipe(tmp_path, tmp_path / "run", **plain | changes)
+
+
+def test_blocks_in_parts_are_not_compiled(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="compile: true: is not for weights that processes hold"):
+        recipe(tmp_path, tmp_path / "run", compile=True, training=TrainingConfig(parallel="fsdp"))
