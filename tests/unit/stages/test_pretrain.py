@@ -313,6 +313,9 @@ def test_the_tokenizer_tells_which_tokens_open_a_turn() -> None:
         assert (told.turn_ids, told.vocab_size) == (expected, tokenizer().vocab_size)
 
 
+COMPILED = {"compile": True, "model": config(vocab_size=0, context=48)}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -323,12 +326,12 @@ def test_the_tokenizer_tells_which_tokens_open_a_turn() -> None:
     ],
 )
 def test_only_plain_blocks_are_compiled(changes: dict, tmp_path: Path) -> None:
-    plain = {"compile": True, "model": config(vocab_size=0, context=48)}
-    assert recipe(tmp_path, tmp_path / "run", **plain).compile
+    assert recipe(tmp_path, tmp_path / "run", **COMPILED).compile
     with pytest.raises(ValueError, match="compile: true: is for blocks without dropout"):
-        recipe(tmp_path, tmp_path / "run", **plain | changes)
+        recipe(tmp_path, tmp_path / "run", **COMPILED | changes)
 
 
 def test_blocks_in_parts_are_not_compiled(tmp_path: Path) -> None:
+    parts = {"training": TrainingConfig(parallel="fsdp")}
     with pytest.raises(ValueError, match="compile: true: is not for weights that processes hold"):
-        recipe(tmp_path, tmp_path / "run", compile=True, training=TrainingConfig(parallel="fsdp"))
+        recipe(tmp_path, tmp_path / "run", **COMPILED | parts)
