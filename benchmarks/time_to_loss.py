@@ -283,7 +283,7 @@ def settings(name: str, text: Text, options: argparse.Namespace) -> dict[str, An
 
 def run_all(text: Text, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Every contestant's result by its name, of those that are there already too."""
-    kinds = ["transformers"] + (["nanogpt"] if options.nanogpt else [])
+    kinds = (["nanogpt"] if options.nanogpt else []) + ["transformers"]
     names = [f"{kind}-{rate}" for kind in kinds for rate in options.rates]
     results = {}
     for name in [*names, f"ours-{options.share}"]:

@@ -1,11 +1,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from jielong.core.resources import memory_limit_bytes, peak_rss_bytes, rss_bytes
+from jielong.core.resources import memory_limit_bytes
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 V1_UNLIMITED = (
@@ -22,11 +23,19 @@ def system(root: Path, groups: str, limits: dict[str, str]) -> Path:
     return root
 
 
-def test_a_process_knows_its_size() -> None:
-    before = rss_bytes()
-    assert 0 < before <= peak_rss_bytes() * 1.05
-    held = bytearray(os.urandom(50_000_000))
-    assert rss_bytes() - before == pytest.approx(len(held), rel=0.2)
+def test_a_process_knows_its_size(run_alone: Callable[[str], str]) -> None:
+    found = run_alone(
+        """
+import os
+from jielong.core.resources import peak_rss_bytes, rss_bytes
+before = rss_bytes()
+held = bytearray(os.urandom(50_000_000))
+print(before, rss_bytes(), peak_rss_bytes())
+"""
+    )
+    before, after, peak = map(int, found.split())
+    assert after - before == pytest.approx(50_000_000, rel=0.1)
+    assert 0 < before < after <= peak * 1.05
 
 
 @pytest.mark.parametrize(
