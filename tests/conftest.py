@@ -6,6 +6,9 @@ has to see the first import.
 
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,15 @@ def _fixed_threads() -> None:
 def repository() -> Path:
     """The folder that holds the project."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def run_alone(repository: Path) -> Callable[[str], str]:
+    """Run a program in a process of its own; gives what it prints."""
+
+    def run(program: str) -> str:
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=repository)
+        return done.stdout
+
+    return run

@@ -308,19 +308,6 @@ def test_a_prediction_of_nothing_is_refused() -> None:
         forecast.Prediction(machine="x", seconds=0, memory_mb=1, bits_per_byte=1)
 
 
-@pytest.fixture
-def run_alone() -> Callable[[str], str]:
-    """Run a program in a process of its own; gives what it prints."""
-    import subprocess
-    import sys
-
-    def run(program: str) -> str:
-        command = [sys.executable, "-c", program]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    return run
-
-
 def test_the_command_asks_for_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["plan", "runs/tokenize"])
