@@ -23,13 +23,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from peers import SHAPES
 from safetensors.torch import save
+from shapes import SHAPES
 
 from jielong.core import config as configs
 from jielong.core.allocator import keep_freed_memory
 from jielong.core.recipes import recipe_path
-from jielong.model.config import ModelConfig
 from jielong.model.transformer import Transformer
 from jielong.objectives.language_model import TokenBatch, next_token_loss
 from jielong.stages.learning import make_learner
@@ -48,15 +47,7 @@ def recipes() -> Iterator[tuple[str, PretrainConfig]]:
     model = dataclasses.replace(small.model, vocab_size=VOCABULARY)
     yield "small", dataclasses.replace(small, model=model)
     for name, shape in SHAPES.items():
-        model = ModelConfig(
-            vocab_size=shape.vocabulary,
-            context=shape.tokens,
-            n_layer=shape.layers,
-            width=shape.width,
-            n_head=shape.heads,
-            n_kv_head=shape.heads,
-            ffn_width=shape.width * 8 // 3 // 32 * 32,
-        )
+        model = shape.ours(ffn_width=shape.width * 8 // 3 // 32 * 32)
         yield (
             name,
             PretrainConfig(

@@ -14,10 +14,10 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from shapes import SHAPES, seconds
 from torch._inductor.utils import fresh_inductor_cache
 
 from jielong.core import config
@@ -40,29 +40,9 @@ def shapes() -> dict[str, tuple[ModelConfig, OptimizerConfig, int, int]]:
     small = dataclasses.replace(recipe.model, vocab_size=VOCABULARY)
     found = {"small": (small, recipe.optimizer, recipe.batch, recipe.window)}
     adamw = OptimizerConfig(lr=1e-4)
-    for name, layers, width, heads, tokens, rows, vocabulary in (
-        ("12M", 6, 384, 6, 256, 16, 4096),
-        ("1M", 4, 128, 4, 128, 32, 2048),
-    ):
-        shape = ModelConfig(
-            vocab_size=vocabulary,
-            context=tokens,
-            n_layer=layers,
-            width=width,
-            n_head=heads,
-            n_kv_head=heads,
-            ffn_width=8 * width // 3,
-        )
-        found[name] = (shape, adamw, rows, tokens)
+    for name, shape in SHAPES.items():
+        found[name] = (shape.ours(), adamw, shape.rows, shape.tokens)
     return found
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
-    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    start = clock()
-    work()
-    return clock() - start
 
 
 def measure(

@@ -16,9 +16,9 @@ from typing import Any
 
 import peers
 import torch
+from shapes import Shape
 
 from jielong.core.resources import peak_rss_bytes
-from jielong.model.config import ModelConfig
 from jielong.model.lora import LoraConfig, add_adapters
 from jielong.model.transformer import Transformer, recompute_activations
 from jielong.objectives.language_model import TokenBatch, next_token_loss
@@ -41,20 +41,16 @@ WAYS: dict[str, dict] = {
 }
 
 
+def shape_of(options: argparse.Namespace) -> Shape:
+    """The shape that was asked for."""
+    heads = options.width // 64
+    return Shape(options.layers, options.width, heads, options.tokens, options.rows, VOCABULARY)
+
+
 def ours(way: str, shape: argparse.Namespace) -> Callable[[torch.Tensor], object]:
     """Our step, by the settings of a recipe."""
     training = TrainingConfig(**WAYS[way])
-    heads = {"n_head": shape.width // 64, "n_kv_head": shape.width // 64}
-    model = Transformer(
-        ModelConfig(
-            vocab_size=VOCABULARY,
-            context=shape.tokens,
-            n_layer=shape.layers,
-            width=shape.width,
-            ffn_width=8 * shape.width // 3,
-            **heads,
-        )
-    )
+    model = Transformer(shape_of(shape).ours())
     if "lora" in way:
         add_adapters(model, LoraConfig())
     if training.activation_checkpointing:
@@ -68,9 +64,7 @@ def ours(way: str, shape: argparse.Namespace) -> Callable[[torch.Tensor], object
 
 def theirs(way: str, shape: argparse.Namespace) -> Callable[[torch.Tensor], object]:
     """The same model in transformers, with a plain loop."""
-    heads = shape.width // 64
-    sizes = peers.Shape(shape.layers, shape.width, heads, shape.tokens, shape.rows, VOCABULARY)
-    model: Any = peers.qwen3(sizes, 8 * shape.width // 3).train()
+    model: Any = peers.qwen3(shape_of(shape), 8 * shape.width // 3).train()
     if "checkpointing" in way:
         model.activation_checkpointing_enable()
     loss = peers.loss_of(model)

@@ -10,24 +10,11 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
+from shapes import Shape
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-
-class Shape(NamedTuple):
-    """`tokens` are those of a row, `rows` those of a batch."""
-
-    layers: int
-    width: int
-    heads: int
-    tokens: int
-    rows: int
-    vocabulary: int
-
-
-SHAPES = {"12M": Shape(6, 384, 6, 256, 16, 4096), "1M": Shape(4, 128, 4, 128, 32, 2048)}
 
 
 def gpt2(shape: Shape) -> nn.Module:
@@ -54,40 +41,30 @@ def qwen3(shape: Shape, ffn_width: int) -> nn.Module:
     """transformers' Qwen3, tied."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=shape.vocabulary,
-            hidden_size=shape.width,
-            intermediate_size=ffn_width,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.heads,
-            head_dim=shape.width // shape.heads,
-            max_position_embeddings=shape.tokens,
-            tie_word_embeddings=True,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
-    )
+    sizes = _llama_sizes(shape, ffn_width)
+    return Qwen3ForCausalLM(Qwen3Config(**sizes, head_dim=shape.width // shape.heads))
 
 
 def llama(shape: Shape, ffn_width: int) -> nn.Module:
     """transformers' Llama, tied."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=shape.vocabulary,
-            hidden_size=shape.width,
-            intermediate_size=ffn_width,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            max_position_embeddings=shape.tokens,
-            tie_word_embeddings=True,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
-    )
+    return LlamaForCausalLM(LlamaConfig(**_llama_sizes(shape, ffn_width)))
+
+
+def _llama_sizes(shape: Shape, ffn_width: int) -> dict[str, Any]:
+    return {
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.width,
+        "intermediate_size": ffn_width,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads,
+        "max_position_embeddings": shape.tokens,
+        "tie_word_embeddings": True,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
 
 
 def nanogpt_file(folder: Path) -> Path:

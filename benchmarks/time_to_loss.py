@@ -40,6 +40,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import peers
 import torch
+from shapes import Shape
 from torch import Tensor, nn
 
 from jielong.core import config as configs
@@ -83,11 +84,11 @@ class Text(NamedTuple):
     tokenizer: Tokenizer
 
     @property
-    def shape(self) -> peers.Shape:
+    def shape(self) -> Shape:
         """The shape of the recipe's model and batch."""
         model = self.recipe.model
         vocabulary = self.tokenizer.vocab_size
-        return peers.Shape(
+        return Shape(
             model.n_layer,
             model.width,
             model.n_head,

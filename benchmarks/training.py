@@ -27,7 +27,6 @@ import dataclasses
 import statistics
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -36,7 +35,7 @@ from typing import NamedTuple
 
 import peers
 import torch
-from peers import SHAPES, Shape
+from shapes import SHAPES, Shape, seconds
 from torch import Tensor, nn
 
 from jielong.core.allocator import keep_freed_memory
@@ -107,13 +106,7 @@ def theirs(make: Callable[[], nn.Module]) -> Contestant:
 
 def contestants(shape: Shape, folder: Path | None) -> dict[str, Entry]:
     """Ours and theirs, by name."""
-    gpt2 = ModelConfig(
-        vocab_size=shape.vocabulary,
-        context=shape.tokens,
-        n_layer=shape.layers,
-        width=shape.width,
-        n_head=shape.heads,
-        n_kv_head=shape.heads,
+    gpt2 = shape.ours(
         ffn_width=4 * shape.width,
         positions="learned",
         norm="layer",
@@ -122,15 +115,7 @@ def contestants(shape: Shape, folder: Path | None) -> dict[str, Entry]:
         qk_norm=False,
     )
     nanogpt = dataclasses.replace(gpt2, ffn="gelu")
-    qwen3 = ModelConfig(
-        vocab_size=shape.vocabulary,
-        context=shape.tokens,
-        n_layer=shape.layers,
-        width=shape.width,
-        n_head=shape.heads,
-        n_kv_head=shape.heads,
-        ffn_width=8 * shape.width // 3,
-    )
+    qwen3 = shape.ours()
     pairs: list[tuple[str, str, ModelConfig, Callable[[], nn.Module]]] = [
         ("GPT-2", "transformers GPT-2", gpt2, partial(peers.gpt2, shape)),
         ("Qwen3", "transformers Qwen3", qwen3, partial(peers.qwen3, shape, qwen3.ffn_width)),
@@ -143,14 +128,6 @@ def contestants(shape: Shape, folder: Path | None) -> dict[str, Entry]:
         found[reference] = Entry(partial(ours, config), config, reference)
         found[name] = Entry(partial(theirs, make), config, reference)
     return found
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
-    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    start = clock()
-    work()
-    return clock() - start
 
 
 def measure(models: dict[str, Contestant], ids: Tensor, rounds: int) -> dict[str, float]:
