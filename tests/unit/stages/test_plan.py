@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,13 @@ from jielong.core.recipes import recipe_path
 from jielong.core.run_dir import RunDir, open_run
 from jielong.data.shards import Shard
 from jielong.evaluation.scaling import Law, Study
-from jielong.model.sizes import parameters
+from jielong.model.sizes import memory, parameters
 from jielong.stages import forecast, plan, pretrain
 from jielong.stages.calibrate import Clock, fit_clock, step_flops, time_step
 from jielong.stages.dial import BATCH, WINDOW, optimizer_of, shape_of
 from jielong.stages.tokenize import TokenizeConfig
 from jielong.tokenizer.bpe import Tokenizer
+from jielong.training.settings import TrainingConfig
 from tests.tiny import TEXTS, tokenizer
 
 LAW = Law(size=50.0, size_exponent=0.5, text=500.0, exponent=0.15)
@@ -291,6 +293,21 @@ print(before + training_bytes(demand), peak_rss_bytes())
     )
     predicted, measured = map(int, found.split())
     assert predicted == pytest.approx(measured, rel=0.15)
+
+
+def test_what_a_setting_saves_is_counted() -> None:
+    def demand(**settings: Any) -> forecast.Demand:
+        training = TrainingConfig(**settings)
+        return forecast.Demand.of(shape_of(6, 2048), optimizer_of(224), training, BATCH, WINDOW)
+
+    plain = forecast.training_bytes(demand())
+    tokens = [demand(micro_batch=rows).tokens for rows in (0, 2, 100)]
+    assert tokens == [BATCH * WINDOW, 2 * WINDOW, BATCH * WINDOW]
+    weights = 4 * parameters(shape_of(6, 2048)).total
+    assert forecast.training_bytes(demand(ema_decay=0.9)) == plain + weights
+    kept = 0.74 * BATCH * WINDOW * memory(shape_of(6, 2048)).activations
+    saved = plain - forecast.training_bytes(demand(activation_checkpointing=True))
+    assert 0.6 * kept < saved < 0.85 * kept
 
 
 def test_durations_are_read_at_a_glance() -> None:
